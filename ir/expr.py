@@ -217,10 +217,10 @@ def _affine_bounds(a: Affine, e: Expr, ranges: Ranges) -> tuple[int | None, int 
     for atom, c in a.items():
         if atom is None:
             continue
-        l, h = bounds(atom, ranges)
-        l, h = (l, h) if c > 0 else (h, l)
-        lo = None if lo is None or l is None else lo + c * l
-        hi = None if hi is None or h is None else hi + c * h
+        low, high = bounds(atom, ranges)
+        low, high = (low, high) if c > 0 else (high, low)
+        lo = None if lo is None or low is None else lo + c * low
+        hi = None if hi is None or high is None else hi + c * high
     return lo, hi
 
 
