@@ -1,0 +1,104 @@
+"""Graph to Module: canonical form, fusion, lowering, schedule scripts, in this order. `plan` is the one way from a model to kernels.
+
+Comes in: a Graph from the frontend, the machine, options. Goes out: a Module that a backend builds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ..ir.diagnostic import IllegalStep
+from ..ir.graph import Graph, Reshape
+from ..ir.kernel import Program
+from ..ir.machine import Machine
+from ..ir.module import Aten, Launch, Library, Module, Step
+from ..ir.text import print_program
+from .canonical import canonicalize
+from .flatten import flatten
+from .fuse import Alone, Fused, Group, fuse
+from .lower import Lowered, lower
+from .schedule import apply
+from .sketch import sketch
+
+Dump = Callable[[str, str], None]
+"""Receives (stage name, text) after each pass."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """`library`: output name of a contraction or convolution -> why ATen's library runs it. `scripts`: naive kernel text (without its
+    name) -> schedule script that replaces the sketch's (tuned or evolved). `schedule=False` leaves kernels naive."""
+
+    library: Mapping[str, str] = field(default_factory=dict)
+    scripts: Mapping[str, str] = field(default_factory=dict)
+    schedule: bool = True
+    dump: Dump | None = None
+
+
+def plan(graph: Graph, machine: Machine, options: Options | None = None) -> Module:
+    """All passes. `options.library` names values of the canonical graph, see `canonical_graph`."""
+    options = options or Options()
+    graph = canonicalize(graph)
+    fused = fuse(graph, options.library)
+    types = dict(graph.types())
+    steps: list[Step] = []
+    for index, step in enumerate(fused.steps):
+        if isinstance(step, Alone):
+            reason = options.library.get(step.node.outputs[0].name)
+            steps.append(Library(step.node, reason) if reason is not None else Aten(step.node))
+        else:
+            lowered = lower(step, kernel_name(step, index), types, graph.dims)
+            steps.append(_launch(step, lowered, machine, options))
+    views = _live_views(graph, fused)
+    return Module(graph.name, graph.dims, graph.inputs, tuple(steps), graph.outputs, graph.updates, types, views)
+
+
+def _launch(group: Group, lowered: Lowered, machine: Machine, options: Options) -> Launch:
+    naive = flatten(lowered.program)
+    script = options.scripts.get(kernel_key(naive))
+    program: Program | None = None
+    if script is not None:
+        try:
+            program = apply(naive, script)
+        except IllegalStep:
+            script = None  # a stored script of an older version: the sketch below replaces it
+    if program is None:
+        script = sketch(naive, group.kind, machine, options.dump is not None) if options.schedule else ""
+        program = apply(naive, script)
+    if options.dump:
+        options.dump(naive.name + "_0_naive", print_program(naive))
+        options.dump(naive.name + "_1_script", script or "")
+        options.dump(naive.name + "_2_scheduled", print_program(program))
+    return Launch(program, lowered.args, naive, script or "", group.nodes, group.kind)
+
+
+def kernel_key(naive: Program) -> str:
+    """Text of a naive program without its name: equal for kernels that a schedule fits alike."""
+    return re.sub(r"^def \w+", "def _", print_program(naive))
+
+
+def kernel_name(group: Group, index: int) -> str:
+    """k3_conv_add_relu: the operators fused, at most four named."""
+    words: list[str] = []
+    for node in group.nodes:
+        target = node.origin.split("@")[0].strip()
+        parts = target.split(".")
+        word = re.sub(r"\W", "", parts[1] if len(parts) > 1 else target) or type(node.op).__name__.lower()
+        if word not in words:
+            words.append(word)
+    shown = words[:3] + words[-1:] if len(words) > 4 else words
+    return f"k{index}_" + "_".join(shown)[:60]
+
+
+def _live_views(graph: Graph, fused: Fused) -> dict[str, str]:
+    """Reshapes of values that have storage."""
+    stored = {i.name for i in graph.inputs} | {v.name for n in graph.nodes for v in n.outputs} - fused.inlined
+    views: dict[str, str] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, Reshape):
+            name, base = node.outputs[0].name, node.op.x
+            if (base in views or base in stored) and base not in (fused.views.keys() - views.keys()):
+                views[name] = base
+    return views
