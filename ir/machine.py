@@ -1,0 +1,44 @@
+"""What a schedule and a report need to know about a machine: ISA, caches, peaks. A backend fills it in; nothing here measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ISAS = {"avx512": (16, 32), "avx2": (8, 16), "portable": (4, 16)}
+"""CPU ISA -> (float32 lanes of a vector register, vector registers)."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One CPU socket as a process sees it.
+
+    `features`: names such as vnni, avx512_bf16. `flops`: peak float32 operations per second of one core, `bandwidth`: bytes per second that
+    one core reads from memory, `bandwidth_all`: all cores together; 0 where not measured.
+    """
+
+    name: str
+    isa: str
+    cores: int
+    l1: int
+    l2: int
+    l3: int
+    features: frozenset[str] = frozenset()
+    flops: float = 0.0
+    bandwidth: float = 0.0
+    bandwidth_all: float = 0.0
+
+    @property
+    def lanes(self) -> int:
+        """Float32 lanes of a vector register."""
+        return ISAS[self.isa][0]
+
+    @property
+    def registers(self) -> int:
+        """Vector registers."""
+        return ISAS[self.isa][1]
+
+    def floor_seconds(self, flops: float, nbytes: float, threads: int = 1) -> float:
+        """The roofline (Williams et al. 2009): no run is shorter than its arithmetic at peak or its bytes at full bandwidth."""
+        bandwidth = self.bandwidth if threads == 1 else max(self.bandwidth, self.bandwidth_all)
+        by_flops = flops / (self.flops * threads) if self.flops else 0.0
+        return max(by_flops, nbytes / bandwidth if bandwidth else 0.0)
