@@ -13,6 +13,8 @@ that is not trusted take `emulator_translation_unit` and run it in a sandbox.
 from __future__ import annotations
 
 import ctypes
+import functools
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,12 +147,12 @@ def build(unit: Unit, *, include: Sequence[Path] = (), defines: Sequence[str] = 
 
 def _prelude(defines: str) -> str:
     """The header to compile beforehand; its stamp makes the build cache notice a changed emulator."""
-    return f'// {_stamp()}\n{defines}#include "warploom/emulator.h"\n'
+    return f'// {header_stamp()}\n{defines}#include "warploom/emulator.h"\n'
 
 
-def _stamp() -> str:
-    import hashlib
-
+@functools.cache
+def header_stamp() -> str:
+    """A digest of the emulator's headers."""
     digest = hashlib.sha256()
     for path in sorted(include_folder().rglob("*")):
         if path.is_file():

@@ -12,20 +12,25 @@ from dataclasses import dataclass
 
 from .tokens import Code, UnreadableCuda
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Names whose mention means that threads wait for one another (or see one another's progress).
-WAITING = frozenset(
-    "__syncthreads __syncthreads_and __syncthreads_or __syncthreads_count __syncwarp __barrier_sync __activemask "
-    "__shfl __shfl_up __shfl_down __shfl_xor __shfl_sync __shfl_up_sync __shfl_down_sync __shfl_xor_sync "
-    "__ballot_sync __any_sync __all_sync __uni_sync __match_any_sync __match_all_sync __reduce_add_sync __reduce_min_sync "
-    "__reduce_max_sync __reduce_and_sync __reduce_or_sync __reduce_xor_sync cooperative_groups cub volatile wmma nvcuda "
-    "atomicCAS atomicExch __nanosleep".split()
-)
+WAITING = _words("""
+    __syncthreads __syncthreads_and __syncthreads_or __syncthreads_count __syncwarp __barrier_sync __activemask
+    __shfl __shfl_up __shfl_down __shfl_xor __shfl_sync __shfl_up_sync __shfl_down_sync __shfl_xor_sync
+    __ballot_sync __any_sync __all_sync __uni_sync __match_any_sync __match_all_sync __reduce_add_sync __reduce_min_sync
+    __reduce_max_sync __reduce_and_sync __reduce_or_sync __reduce_xor_sync cooperative_groups cub volatile
+    atomicCAS atomicExch __nanosleep assert __trap
+""")
 # Names whose mention means that blocks are run in order, one after the other.
-ORDERING = frozenset(
-    "atomicAdd atomicSub atomicMin atomicMax atomicAnd atomicOr atomicXor atomicInc atomicDec atomicExch atomicCAS "
-    "__threadfence __threadfence_system volatile printf assert __trap atomic_ref atomic gpuAtomicAdd gpuAtomicAddNoReturn "
-    "fastAtomicAdd red_async asm grid_group this_grid".split()
-)
+ORDERING = _words("""
+    atomicAdd atomicSub atomicMin atomicMax atomicAnd atomicOr atomicXor atomicInc atomicDec atomicExch atomicCAS
+    __threadfence __threadfence_system volatile printf assert __trap atomic_ref atomic gpuAtomicAdd gpuAtomicAddNoReturn
+    fastAtomicAdd grid_group this_grid
+""")
 _PLACES = frozenset(("threadIdx", "blockIdx", "blockDim", "gridDim"))
 _ATTRIBUTES = frozenset(
     ("__launch_bounds__", "__attribute__", "__cluster_dims__", "__maxnreg__", "__align__", "alignas", "decltype")

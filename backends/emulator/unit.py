@@ -163,7 +163,7 @@ extern "C" __attribute__((visibility("default"))) const char* wl_run(void** argu
 
 
 def _launch(call: Call, arguments: list[str], entry: str) -> str:
-    grid, block = ("{%s}" % ", ".join(map(str, extents)) for extents in (call.launch.grid, call.launch.block))
+    grid, block = (f"{{{x}, {y}, {z}}}" for x, y, z in (call.launch.grid, call.launch.block))
     name, arrow, instance = call.kernel.partition("<")
     kernel = (f"{entry}_of_the_source" if name.strip() == entry else name) + arrow + instance
     return f"{kernel}({', '.join(arguments)}), ::wl::launch(::wl::Config({grid}, {block}, {call.launch.shared_bytes}));"

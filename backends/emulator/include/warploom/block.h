@@ -200,55 +200,7 @@ WL_QUIET inline void start_or_resume(Worker& w, unsigned next, void** from) {
 }
 
 #ifdef WL_DEVICE_INDEX
-#ifdef WL_VOLATILE
-// The compiler calls these around volatile accesses: lanes of a warp then go through them in step, as code that
-// leaves out __syncwarp in a warp's last reduction steps expects.
-WL_QUIET inline void step_warp(const void* site) {
-  if (self && self->fibers) park(Wait::step, site);
-}
-#endif
-
 }  // namespace wl
-
-#if defined(WL_VOLATILE) && !defined(WL_CHECK)
-extern "C" {
-#define WL_TSAN(NAME) __attribute__((weak, no_sanitize_thread)) void __tsan_##NAME
-#define WL_TSAN_SIZE(N)                                                                                \
-  WL_TSAN(volatile_read##N)(void*) { wl::step_warp(__builtin_return_address(0)); }                     \
-  WL_TSAN(volatile_write##N)(void*) { wl::step_warp(__builtin_return_address(0)); }                    \
-  WL_TSAN(unaligned_volatile_read##N)(void*) { wl::step_warp(__builtin_return_address(0)); }           \
-  WL_TSAN(unaligned_volatile_write##N)(void*) { wl::step_warp(__builtin_return_address(0)); }          \
-  WL_TSAN(read##N)(void*) {}                                                                           \
-  WL_TSAN(write##N)(void*) {}                                                                          \
-  WL_TSAN(unaligned_read##N)(void*) {}                                                                 \
-  WL_TSAN(unaligned_write##N)(void*) {}
-WL_TSAN_SIZE(1) WL_TSAN_SIZE(2) WL_TSAN_SIZE(4) WL_TSAN_SIZE(8) WL_TSAN_SIZE(16)
-WL_TSAN(read_range)(void*, size_t) {}
-WL_TSAN(write_range)(void*, size_t) {}
-WL_TSAN(func_entry)(void*) {}
-WL_TSAN(func_exit)(void*) {}
-WL_TSAN(vptr_update)(void*, void*) {}
-WL_TSAN(vptr_read)(void*) {}
-WL_TSAN(init)() {}
-#define WL_TSAN_ATOMIC(N, T)                                                                                                        \
-  __attribute__((weak)) T __tsan_atomic##N##_load(const volatile T* p, int) { return __atomic_load_n(p, 5); }                       \
-  __attribute__((weak)) void __tsan_atomic##N##_store(volatile T* p, T v, int) { __atomic_store_n(p, v, 5); }                       \
-  __attribute__((weak)) T __tsan_atomic##N##_exchange(volatile T* p, T v, int) { return __atomic_exchange_n(p, v, 5); }             \
-  __attribute__((weak)) T __tsan_atomic##N##_fetch_add(volatile T* p, T v, int) { return __atomic_fetch_add(p, v, 5); }             \
-  __attribute__((weak)) T __tsan_atomic##N##_fetch_sub(volatile T* p, T v, int) { return __atomic_fetch_sub(p, v, 5); }             \
-  __attribute__((weak)) T __tsan_atomic##N##_fetch_and(volatile T* p, T v, int) { return __atomic_fetch_and(p, v, 5); }             \
-  __attribute__((weak)) T __tsan_atomic##N##_fetch_or(volatile T* p, T v, int) { return __atomic_fetch_or(p, v, 5); }               \
-  __attribute__((weak)) T __tsan_atomic##N##_fetch_xor(volatile T* p, T v, int) { return __atomic_fetch_xor(p, v, 5); }             \
-  __attribute__((weak)) bool __tsan_atomic##N##_compare_exchange_strong(volatile T* p, T* e, T v, int, int) {                       \
-    return __atomic_compare_exchange_n(p, e, v, false, 5, 5);                                                                       \
-  }                                                                                                                                 \
-  __attribute__((weak)) bool __tsan_atomic##N##_compare_exchange_weak(volatile T* p, T* e, T v, int, int) {                         \
-    return __atomic_compare_exchange_n(p, e, v, false, 5, 5);                                                                       \
-  }
-WL_TSAN_ATOMIC(8, unsigned char) WL_TSAN_ATOMIC(16, unsigned short) WL_TSAN_ATOMIC(32, unsigned) WL_TSAN_ATOMIC(64, unsigned long)
-__attribute__((weak)) void __tsan_atomic_thread_fence(int) { __atomic_thread_fence(5); }
-}
-#endif
 inline __thread uint3 threadIdx, blockIdx, blockDim, gridDim;
 namespace wl {
 #define WL_SET_INDEX(i) (::threadIdx = (i))
@@ -489,52 +441,4 @@ WL_QUIET inline void number_threads(Worker& w) {
   w.threads_in_block = i;
 }
 
-#ifdef WL_VOLATILE
-// The compiler calls these around volatile accesses: lanes of a warp then go through them in step, as code that
-// leaves out __syncwarp in a warp's last reduction steps expects.
-WL_QUIET inline void step_warp(const void* site) {
-  if (self && self->fibers) park(Wait::step, site);
-}
-#endif
-
 }  // namespace wl
-
-#if defined(WL_VOLATILE) && !defined(WL_CHECK)
-extern "C" {
-#define WL_TSAN(NAME) __attribute__((weak, no_sanitize_thread)) void __tsan_##NAME
-#define WL_TSAN_SIZE(N)                                                                                \
-  WL_TSAN(volatile_read##N)(void*) { wl::step_warp(__builtin_return_address(0)); }                     \
-  WL_TSAN(volatile_write##N)(void*) { wl::step_warp(__builtin_return_address(0)); }                    \
-  WL_TSAN(unaligned_volatile_read##N)(void*) { wl::step_warp(__builtin_return_address(0)); }           \
-  WL_TSAN(unaligned_volatile_write##N)(void*) { wl::step_warp(__builtin_return_address(0)); }          \
-  WL_TSAN(read##N)(void*) {}                                                                           \
-  WL_TSAN(write##N)(void*) {}                                                                          \
-  WL_TSAN(unaligned_read##N)(void*) {}                                                                 \
-  WL_TSAN(unaligned_write##N)(void*) {}
-WL_TSAN_SIZE(1) WL_TSAN_SIZE(2) WL_TSAN_SIZE(4) WL_TSAN_SIZE(8) WL_TSAN_SIZE(16)
-WL_TSAN(read_range)(void*, size_t) {}
-WL_TSAN(write_range)(void*, size_t) {}
-WL_TSAN(func_entry)(void*) {}
-WL_TSAN(func_exit)(void*) {}
-WL_TSAN(vptr_update)(void*, void*) {}
-WL_TSAN(vptr_read)(void*) {}
-WL_TSAN(init)() {}
-#define WL_TSAN_ATOMIC(N, T)                                                                                                        \
-  __attribute__((weak)) T __tsan_atomic##N##_load(const volatile T* p, int) { return __atomic_load_n(p, 5); }                       \
-  __attribute__((weak)) void __tsan_atomic##N##_store(volatile T* p, T v, int) { __atomic_store_n(p, v, 5); }                       \
-  __attribute__((weak)) T __tsan_atomic##N##_exchange(volatile T* p, T v, int) { return __atomic_exchange_n(p, v, 5); }             \
-  __attribute__((weak)) T __tsan_atomic##N##_fetch_add(volatile T* p, T v, int) { return __atomic_fetch_add(p, v, 5); }             \
-  __attribute__((weak)) T __tsan_atomic##N##_fetch_sub(volatile T* p, T v, int) { return __atomic_fetch_sub(p, v, 5); }             \
-  __attribute__((weak)) T __tsan_atomic##N##_fetch_and(volatile T* p, T v, int) { return __atomic_fetch_and(p, v, 5); }             \
-  __attribute__((weak)) T __tsan_atomic##N##_fetch_or(volatile T* p, T v, int) { return __atomic_fetch_or(p, v, 5); }               \
-  __attribute__((weak)) T __tsan_atomic##N##_fetch_xor(volatile T* p, T v, int) { return __atomic_fetch_xor(p, v, 5); }             \
-  __attribute__((weak)) bool __tsan_atomic##N##_compare_exchange_strong(volatile T* p, T* e, T v, int, int) {                       \
-    return __atomic_compare_exchange_n(p, e, v, false, 5, 5);                                                                       \
-  }                                                                                                                                 \
-  __attribute__((weak)) bool __tsan_atomic##N##_compare_exchange_weak(volatile T* p, T* e, T v, int, int) {                         \
-    return __atomic_compare_exchange_n(p, e, v, false, 5, 5);                                                                       \
-  }
-WL_TSAN_ATOMIC(8, unsigned char) WL_TSAN_ATOMIC(16, unsigned short) WL_TSAN_ATOMIC(32, unsigned) WL_TSAN_ATOMIC(64, unsigned long)
-__attribute__((weak)) void __tsan_atomic_thread_fence(int) { __atomic_thread_fence(5); }
-}
-#endif

@@ -11,6 +11,7 @@
 #include "vector_types.h"
 
 #include "block.h"
+#include "lockstep.h"
 #include "launch.h"
 #include "warp.h"
 #include "atomics.h"

@@ -1,0 +1,71 @@
+// What PyTorch's CUDA headers offer to an extension, on CPU tensors: guards and streams that do nothing, checks that pass.
+#pragma once
+#include <torch/extension.h>
+
+#include "emulator.h"
+
+namespace c10::cuda {
+struct CUDAStream {
+  cudaStream_t stream() const { return nullptr; }
+  operator cudaStream_t() const { return nullptr; }
+  void synchronize() const {}
+  int device_index() const { return 0; }
+};
+struct CUDAGuard {
+  template <class... A> explicit CUDAGuard(A&&...) {}
+  template <class... A> void set_device(A&&...) {}
+};
+struct OptionalCUDAGuard {
+  template <class... A> explicit OptionalCUDAGuard(A&&...) {}
+};
+struct CUDAStreamGuard {
+  template <class... A> explicit CUDAStreamGuard(A&&...) {}
+};
+template <class... A> inline CUDAStream getCurrentCUDAStream(A&&...) { return {}; }
+template <class... A> inline CUDAStream getDefaultCUDAStream(A&&...) { return {}; }
+template <class... A> inline CUDAStream getStreamFromPool(A&&...) { return {}; }
+template <class... A> inline void setCurrentCUDAStream(A&&...) {}
+inline int current_device() { return 0; }
+inline int device_count() { return 1; }
+inline void device_synchronize() {}
+}  // namespace c10::cuda
+
+namespace at::cuda {
+using c10::cuda::CUDAGuard;
+using c10::cuda::CUDAStream;
+using c10::cuda::CUDAStreamGuard;
+using c10::cuda::OptionalCUDAGuard;
+using c10::cuda::current_device;
+using c10::cuda::getCurrentCUDAStream;
+using c10::cuda::getDefaultCUDAStream;
+using c10::cuda::getStreamFromPool;
+using c10::cuda::setCurrentCUDAStream;
+inline cudaDeviceProp* getCurrentDeviceProperties() {
+  static cudaDeviceProp properties;
+  return &properties;
+}
+inline cudaDeviceProp* getDeviceProperties(int) { return getCurrentDeviceProperties(); }
+inline int warp_size() { return 32; }
+template <class T> inline T ATenCeilDiv(T a, T b) { return (a + b - 1) / b; }
+}  // namespace at::cuda
+
+namespace torch::cuda {
+inline bool warploom_is_available() { return true; }
+}  // namespace torch::cuda
+
+template <class T> inline T gpuAtomicAdd(T* p, wl::Given<T> v) { return atomicAdd(p, v); }
+template <class T> inline void gpuAtomicAddNoReturn(T* p, wl::Given<T> v) { atomicAdd(p, v); }
+
+#define WL_CUDA_CHECK(EXPRESSION)                                                            \
+  do {                                                                                       \
+    cudaError_t wl_error = (EXPRESSION);                                                     \
+    TORCH_CHECK(wl_error == cudaSuccess, "CUDA error: ", cudaGetErrorString(wl_error));      \
+  } while (0)
+#undef C10_CUDA_CHECK
+#undef AT_CUDA_CHECK
+#undef C10_CUDA_KERNEL_LAUNCH_CHECK
+#define C10_CUDA_CHECK WL_CUDA_CHECK
+#define AT_CUDA_CHECK WL_CUDA_CHECK
+#define C10_CUDA_KERNEL_LAUNCH_CHECK() WL_CUDA_CHECK(cudaGetLastError())
+#define TORCH_CUDA_KERNEL_LAUNCH_CHECK C10_CUDA_KERNEL_LAUNCH_CHECK
+#define CUDA_KERNEL_LOOP(i, n) for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < (n); i += blockDim.x * gridDim.x)
