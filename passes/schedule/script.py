@@ -1,0 +1,150 @@
+"""Schedule scripts: text -> steps -> program. `split(i, 16); bind(i1, vector)`; one step per line or separated by `;`, `#` comments.
+
+Comes in: a Program and a script. Goes out: the scheduled Program, legal after every step, or an IllegalStep that shows the place.
+Parsing is closed: `ast.parse` and the table STEPS.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import MISSING, fields
+
+from ...ir.diagnostic import IllegalProgram, IllegalStep, ParseError, Place
+from ...ir.kernel import Program
+from .accumulators import Accumulate, Rfactor
+from .expand import Expand
+from .loops import Bind, Collapse, Fission, Fuse, Rename, Reorder, Split, Unroll
+from .staging import SetSpace, Stage, Unguard
+from .step import Step
+
+STEPS: dict[str, type[Step]] = {
+    "split": Split,
+    "reorder": Reorder,
+    "fission": Fission,
+    "fuse": Fuse,
+    "collapse": Collapse,
+    "unroll": Unroll,
+    "bind": Bind,
+    "rename": Rename,
+    "accumulate": Accumulate,
+    "rfactor": Rfactor,
+    "expand": Expand,
+    "stage": Stage,
+    "unguard": Unguard,
+    "set_space": SetSpace,
+}
+NAMES = {cls: name for name, cls in STEPS.items()}
+MANY = "tuple[str, ...]"
+
+Script = tuple[Step, ...]
+
+
+def apply(program: Program, script: str | Script) -> Program:
+    """Run the steps of `script` on `program`. Raises ParseError or IllegalStep."""
+    for step in parse_script(script) if isinstance(script, str) else script:
+        program = run_step(program, step)
+    return program
+
+
+def run_step(program: Program, step: Step) -> Program:
+    try:
+        return step.apply(program)
+    except IllegalStep as e:
+        raise IllegalStep(f"{print_step(step)}: {e.message}", hint=e.hint, place=e.place) from None
+    except IllegalProgram as e:
+        raise IllegalStep(
+            f"{print_step(step)} would give an illegal program: {e.message}", hint=e.hint, place=e.place
+        ) from None
+
+
+# ------------------------------------------------------------------------------------------------ print
+def print_script(script: Script) -> str:
+    """Text of a script: `parse_script(print_script(s)) == s`."""
+    return "; ".join(print_step(s) for s in script)
+
+
+def print_step(step: Step) -> str:
+    args: list[str] = []
+    positional = True
+    declared = fields(step)
+    for f in declared:
+        value = getattr(step, f.name)
+        if f.default is not MISSING and value == f.default:
+            positional = False
+        elif f.type == MANY and len(declared) == 1:
+            args += value
+        else:
+            args.append(_print_value(value) if positional else f"{f.name}={_print_value(value)}")
+    return f"{NAMES[type(step)]}({', '.join(args)})"
+
+
+def _print_value(value: object) -> str:
+    if isinstance(value, tuple):
+        return value[0] if len(value) == 1 else f"({', '.join(value)})"
+    return str(value)
+
+
+# ------------------------------------------------------------------------------------------------ parse
+def parse_script(text: str) -> Script:
+    """Script text to steps. Raises ParseError with the place underlined."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
+        line = (getattr(e, "lineno", None) or 1) - 1
+        raise ParseError(f"script line {line + 1}: {getattr(e, 'msg', e)}", place=Place(text, line)) from None
+    return tuple(_parse_step(n, text) for n in tree.body)
+
+
+def _fail(n: ast.AST, text: str, message: str, hint: str = "") -> ParseError:
+    line = getattr(n, "lineno", 1) - 1
+    return ParseError(
+        message, hint=hint, place=Place(text, line, getattr(n, "col_offset", 0), getattr(n, "end_col_offset", -1))
+    )
+
+
+def _parse_step(n: ast.stmt, text: str) -> Step:
+    call = n.value if isinstance(n, ast.Expr) else None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        raise _fail(n, text, "expected a step such as split(i, 16)", "steps: " + ", ".join(STEPS))
+    cls = STEPS.get(call.func.id)
+    if cls is None:
+        raise _fail(call.func, text, f"`{call.func.id}` is not a step", "steps: " + ", ".join(STEPS))
+    declared = fields(cls)
+    if len(declared) == 1 and declared[0].type == MANY:
+        if call.keywords or not call.args:
+            raise _fail(call, text, f"{call.func.id} takes a list of names")
+        return cls(tuple(_name(a, text) for a in call.args))  # type: ignore[call-arg]
+    return cls(**_arguments(call, declared, text))
+
+
+def _arguments(call: ast.Call, declared: tuple, text: str) -> dict[str, object]:
+    by_name = {f.name: f for f in declared}
+    if len(call.args) > len(declared):
+        raise _fail(
+            call, text, f"{ast.unparse(call.func)} takes {len(declared)} arguments at most", "arguments: " + ", ".join(by_name)
+        )
+    given = {f.name: a for f, a in zip(declared, call.args)}
+    for k in call.keywords:
+        if k.arg not in by_name or k.arg in given:
+            raise _fail(call, text, f"`{k.arg}` is not an argument here or is given twice", "arguments: " + ", ".join(by_name))
+        given[k.arg] = k.value
+    for f in declared:
+        if f.name not in given and f.default is MISSING:
+            raise _fail(call, text, f"`{f.name}` is missing", "arguments: " + ", ".join(by_name))
+    return {name: _value(a, by_name[name].type, text) for name, a in given.items()}
+
+
+def _value(n: ast.expr, kind: object, text: str) -> object:
+    if kind == "int":
+        if isinstance(n, ast.Constant) and isinstance(n.value, int) and not isinstance(n.value, bool):
+            return n.value
+        raise _fail(n, text, "expected a number")
+    if kind == MANY:
+        return tuple(_name(x, text) for x in (n.elts if isinstance(n, ast.Tuple) else [n]))
+    return _name(n, text)
+
+
+def _name(n: ast.expr, text: str) -> str:
+    if not isinstance(n, ast.Name):
+        raise _fail(n, text, "expected a name")
+    return n.id
