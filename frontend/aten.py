@@ -1,0 +1,77 @@
+"""The operator table: ATen operator -> the rule that writes it in the Graph. Adding an operator is one row in its family's file.
+
+| family | file | what it becomes |
+|---|---|---|
+| pointwise | aten_pointwise | Map: formulas in IR text |
+| shape | aten_shape | Map with index expressions, Reshape |
+| reduce | aten_reduce | Reduce, Scan, Sort with Maps (softmax, variance, norms) |
+| contract | aten_contract | Contract, Conv, attention |
+| nn | aten_nn | normalisations, pools, resizing, losses |
+| index | aten_index | Map with loads in the index, Scatter |
+| random | aten_random | Random |
+
+A rule is called with the builder and the operator's arguments by schema name and returns its tensors. What has no row is decomposed by
+torch where torch knows how, and is an Extern otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch._decomp import decomposition_table
+from torch.export.exported_program import default_decompositions
+
+from .aten_contract import CONTRACT
+from .aten_index import INDEX
+from .aten_nn import NN
+from .aten_pointwise import POINTWISE
+from .aten_random import RANDOM
+from .aten_reduce import REDUCE
+from .aten_shape import SHAPE
+
+TABLE: dict[str, Callable[..., object]] = {**POINTWISE, **SHAPE, **REDUCE, **CONTRACT, **NN, **INDEX, **RANDOM}
+
+# Without effect on values: checks that tracing already made.
+IGNORED = frozenset(
+    {
+        "aten._assert_tensor_metadata.default",
+        "aten._assert_async.msg",
+        "aten._assert_scalar.default",
+        "aten.sym_constrain_range.default",
+        "aten.sym_constrain_range_for_size.default",
+    }
+)
+
+# Whole operators that ATen runs: torch would unroll or scatter them into hundreds of nodes.
+KEPT = frozenset(
+    {
+        "aten.lstm.input",
+        "aten.lstm.data",
+        "aten.gru.input",
+        "aten.gru.data",
+        "aten.rnn_tanh.input",
+        "aten.rnn_tanh.data",
+        "aten.rnn_relu.input",
+        "aten.rnn_relu.data",
+        "aten.lstm_cell.default",
+        "aten.gru_cell.default",
+        "aten.rnn_tanh_cell.default",
+        "aten.rnn_relu_cell.default",
+        "aten._ctc_loss.default",
+        "aten.grid_sampler_2d.default",
+        "aten.bernoulli.Tensor",
+        "aten.rrelu_with_noise.default",
+        "aten.rrelu_with_noise_functional.default",
+    }
+)
+
+
+# Views and writes to memory are made functional before decomposition; a decomposition of theirs would undo that.
+def decompositions() -> dict[torch._ops.OperatorBase, Callable[..., object]]:
+    """torch's decompositions of everything that neither the table owns nor ATen should run whole."""
+    known = dict(default_decompositions().items())
+    for target, rule in decomposition_table.items():
+        if isinstance(target, torch._ops.OpOverload) and not target._schema.is_mutable and target not in known:
+            known[target] = rule
+    return {t: rule for t, rule in known.items() if str(t) not in TABLE and str(t) not in KEPT}
