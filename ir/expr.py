@@ -321,12 +321,25 @@ def _simplify_divmod(e: Op, r: Ranges) -> Expr | None:
             rest = {**rest, None: rest[None] - q * d}
             rest = {k: v for k, v in rest.items() if v}
     if not whole:
-        return _nested_div(e, num, d)
+        return _drop_low_digit(e, a, d, r) or _nested_div(e, num, d)
     part = from_affine(rest)
     if e.name == "%":
         return _simplify_divmod(Op("%", (part, den)), r) or Op("%", (part, den))
     low = _simplify_divmod(Op("//", (part, den)), r) or Op("//", (part, den))
     return _merge_digits(_combine({k: v // d for k, v in whole.items()}, affine(low), 1))
+
+
+def _drop_low_digit(e: Op, a: Affine, d: int, r: Ranges) -> Expr | None:
+    """(q*g + low) // d -> q // (d/g) and (q*g + low) % d -> q % (d/g) * g + low, for 0 <= low < g and g a divisor of d."""
+    for g in sorted({math.gcd(d, c) for c in a.values()} - {1}, reverse=True):
+        high = {k: v // g for k, v in a.items() if v % g == 0}
+        low = {k: v for k, v in a.items() if v % g}
+        least, most = _affine_bounds(low, Const(0), r)
+        if high and low and least is not None and most is not None and least >= 0 and most < g:
+            inner = Op(e.name, (from_affine(high), Const(d // g)))
+            inner = _simplify_divmod(inner, r) or inner
+            return inner if e.name == "//" else from_affine(_combine({k: v * g for k, v in affine(inner).items()}, low, 1))
+    return None
 
 
 def _nested_div(e: Op, num: Expr, d: int) -> Expr | None:

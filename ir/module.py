@@ -3,7 +3,7 @@
 Comes from passes (lowering, fusion, memory planning); goes to a backend, which prints the launches of a run of steps as one
 entry point. Every value is a dense row-major tensor, except user inputs, which the runtime makes dense first.
 
-module = name, dims, inputs, steps, outputs, updates, types, views
+module = name, dims, inputs, steps, outputs, updates, types, views, prepare
 step   = Launch(program, args, ..) | Library(node, reason) | Aten(node)
 """
 
@@ -52,7 +52,11 @@ Step = Launch | Library | Aten
 
 @dataclass(frozen=True)
 class Module:
-    """`views`: value -> the value whose memory it shares (reshapes, in-place results); `types` has every value."""
+    """`views`: value -> the value whose memory it shares (reshapes, in-place results); `types` has every value.
+
+    `prepare`: launches that depend on weights alone (packing). They run before the first call and again when a weight has changed;
+    what they write is kept between calls.
+    """
 
     name: str
     dims: tuple[Dim, ...]
@@ -62,6 +66,7 @@ class Module:
     updates: tuple[tuple[str, str], ...]
     types: Mapping[str, TensorType] = field(default_factory=dict)
     views: Mapping[str, str] = field(default_factory=dict)
+    prepare: tuple[Launch, ...] = ()
 
     def storage(self, name: str) -> str:
         """The value that owns the memory of `name`."""

@@ -14,13 +14,14 @@ A group begun by a contraction or convolution takes only maps over its own outpu
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..ir.expr import Cast, Expr, Load, Op, Var, loads, simplify, substitute, transform, walk
 from ..ir.graph import Contract, Conv, Graph, Map, Node, Reshape, Window, operands
 from ..ir.types import BYTES
 from .define import Definition, define
 from .indexing import axis_ranges, coords, dim_ranges, reindex, size_hint
+from .pack import Packed, Packs
 
 ROW_BYTES = 384 << 10
 """Longest row of intermediate results kept in cache for one point of P (half of a 1 MB L2 less the inputs)."""
@@ -39,6 +40,7 @@ class Group:
     extents: list[Expr] = field(default_factory=list)
     parallel: dict[str, list[int]] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
+    packed: dict[str, Packed] = field(default_factory=dict)
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -62,9 +64,9 @@ class Fused:
     inlined: frozenset[str]
 
 
-def fuse(graph: Graph, library: Collection[str] = ()) -> Fused:
+def fuse(graph: Graph, library: Collection[str] = (), packs: Packs | None = None) -> Fused:
     """Group the nodes of a canonical graph; `library` holds output names of nodes that ATen's library runs."""
-    return _Fuser(graph, frozenset(library)).run()
+    return _Fuser(graph, frozenset(library), packs or {}).run()
 
 
 def cost(e: Expr) -> int:
@@ -78,9 +80,20 @@ def cost(e: Expr) -> int:
     return total
 
 
+def read_packed(e: Expr, packed: dict[str, Packed]) -> Expr:
+    """Loads of packed operands turned to their packed form."""
+
+    def visit(n: Expr) -> Expr | None:
+        if isinstance(n, Load) and n.buffer in packed:
+            return Load(packed[n.buffer].name, packed[n.buffer].index(n.index))
+        return None
+
+    return transform(e, visit)
+
+
 class _Fuser:
-    def __init__(self, graph: Graph, library: frozenset[str]):
-        self.graph, self.library = graph, library
+    def __init__(self, graph: Graph, library: frozenset[str], packs: Packs):
+        self.graph, self.library, self.packs = graph, library, packs
         self.types = dict(graph.types())
         self.ranges = dim_ranges(graph.dims)
         self.producer = graph.producers()
@@ -212,7 +225,7 @@ class _Fuser:
         name = node.outputs[0].name
         if name in self.inlined or isinstance(node.op, Reshape):
             return
-        definition = None if name in self.library else define(node, self.types)
+        definition = None if name in self.library else self._define(node)
         if definition is None:
             self.steps.append(Alone(node))
             self.home.update({v.name: len(self.steps) - 1 for v in node.outputs})
@@ -223,6 +236,14 @@ class _Fuser:
             return
         self._begin(self.resolve(definition, None))
         self.home.update({v.name: len(self.steps) - 1 for v in node.outputs})
+
+    def _define(self, node: Node) -> Definition | None:
+        """The definition with packed operands read from where they are packed."""
+        definition = define(node, self.types)
+        packed = self.packs.get(node.outputs[0].name)
+        if definition is None or packed is None:
+            return definition
+        return replace(definition, values=tuple(read_packed(v, packed) for v in definition.values))
 
     def _latest(self, definition: Definition) -> int | None:
         """The last step that any operand comes from, when that is a group."""
@@ -238,7 +259,7 @@ class _Fuser:
         return name
 
     def _begin(self, definition: Definition) -> None:
-        group = Group(definition.kind)
+        group = Group(definition.kind, packed=self.packs.get(definition.node.outputs[0].name, {}))
         dims = [d for d in range(len(definition.extents)) if d != definition.scan]
         group.extents = [definition.extents[d] for d in dims]
         group.definitions.append(definition)

@@ -13,13 +13,45 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ..ir.expr import Cast, Const, Expr, Load, Var, as_int, loads, names, simplify, substitute, transform
-from ..ir.graph import TensorType
-from ..ir.kernel import Alloc, Body, Buffer, For, Program, Reduce, Stmt, Store, expressions, statements
+from ..ir.expr import (
+    Cast,
+    Const,
+    Expr,
+    Load,
+    Op,
+    Var,
+    add,
+    as_int,
+    floordiv,
+    loads,
+    mod,
+    mul,
+    names,
+    simplify,
+    sub,
+    substitute,
+    transform,
+)
+from ..ir.graph import Conv, TensorType
+from ..ir.kernel import (
+    Alloc,
+    Body,
+    Buffer,
+    For,
+    Program,
+    Reduce,
+    Stmt,
+    Store,
+    expressions,
+    rename_buffers,
+    statements,
+    substitute_axes,
+)
 from ..ir.monoid import MONOIDS
 from ..ir.types import Dim
+from .convolution import Taps, phases
 from .define import Definition, identity
-from .fuse import Group
+from .fuse import Group, read_packed
 from .indexing import axis_ranges, numel
 
 ZERO_INDEX = (Const(0),)
@@ -181,19 +213,63 @@ class _Lowering:
     # -------------------------------------------------------------------------------- emission
     def run(self) -> Lowered:
         self.assign()
-        body: list[Stmt] = []
-        for index, stage in enumerate(self.stages):
-            body += self._rows(stage)
-            body += self._emit_stage(index, stage)
-        nest: Body = tuple(body)
-        for axis, extent in reversed(list(zip(self.p_axes, self.group.extents))):
-            nest = (For(axis, Const(0), extent, "serial", nest),)
-        if not self.p_axes:
-            nest = (For(next(self.fresh), Const(0), Const(1), "serial", nest),)
+        first = self.group.definitions[0]
+        if isinstance(first.node.op, Conv) and first.node.op.transposed and as_int(numel(first.extents[2:])) is not None:
+            nest = self._phases(first, first.node.op)
+        else:
+            nest = self._nest([s for k, stage in enumerate(self.stages) for s in (*self._rows(stage), *self._emit_stage(k, stage))])
         params = tuple(self._param(n) for n in (*self.external, *self.group.outputs))
         args = (*self.external, *self.group.outputs)
         used = self._used_dims(params, nest)
         return Lowered(Program(self.name, used, params, nest), args)
+
+    def _nest(self, body: list[Stmt], extents: tuple[Expr, ...] | None = None) -> Body:
+        nest: Body = tuple(body)
+        extents = tuple(self.group.extents) if extents is None else extents
+        for axis, extent in reversed(list(zip(self.p_axes, extents))):
+            nest = (For(axis, Const(0), extent, "serial", nest),)
+        return nest if self.p_axes else (For(next(self.fresh), Const(0), Const(1), "serial", nest),)
+
+    def _phases(self, d: Definition, op: Conv) -> Body:
+        """A transposed convolution: one nest for each phase of the output, so that no tap is ever skipped at run time."""
+        rest = [s for k, stage in enumerate(self.stages) if k for s in self._emit_stage(k, stage)]
+        taps = self.stages[0].axes
+        own = self._store_results(d, {f"i{k}": Var(a) for k, a in enumerate(self.p_axes)})
+        out: list[Stmt] = []
+        kernel = tuple(as_int(e) or 1 for e in d.reduce_extents[1:])
+        for number, combination in enumerate(phases(op, kernel)):
+            extents = list(d.extents)
+            move: dict[str, Expr] = {}
+            for dim, t in enumerate(combination):
+                size = as_int(d.extents[dim + 2]) or 1
+                extents[dim + 2] = Const(len(range(t.phase, size, op.stride[dim])))
+                axis = self.p_axes[dim + 2]
+                move[axis] = simplify(add(mul(Var(axis), op.stride[dim]), t.phase))
+            if any(as_int(e) == 0 for e in extents):
+                continue
+            body: list[Stmt] = [*self._phase_sum(d, op, combination, taps), *substitute_axes((*own, *rest), move)]
+            renamed = rename_buffers(tuple(body), {s.buffer.name: f"{s.buffer.name}_p{number}" for s in body if isinstance(s, Alloc)})
+            out += self._nest(list(renamed), tuple(extents))
+        return tuple(out)
+
+    def _phase_sum(self, d: Definition, op: Conv, combination: tuple[Taps, ...], axes: tuple[str, ...]) -> list[Stmt]:
+        """The accumulator of one phase and its loops over channels and the taps that meet this phase."""
+        allocs, places = self._accumulators(d)
+        n, o, *space = (Var(a) for a in self.p_axes)
+        c = Var(axes[0])
+        per_group = d.extents[1] if op.groups == 1 else self.types[op.w].shape[1]
+        channel: Expr = c if op.groups == 1 else add(mul(floordiv(o, per_group), d.reduce_extents[0]), c)
+        column: Expr = o if op.groups == 1 else mod(o, per_group)
+        at = [simplify(sub(add(x, t.first), mul(Var(a), t.back))) for x, t, a in zip(space, combination, axes[1:])]
+        kernel = [simplify(add(mul(Var(a), t.step), t.kernel)) for t, a in zip(combination, axes[1:])]
+        value = read_packed(Op("*", (Load(op.x, (n, channel, *at)), Load(op.w, (channel, column, *kernel)))), self.group.packed)
+        nest: Body = (Reduce("add", places, (value,)),)
+        extents = (d.reduce_extents[0], *(Const(t.count) for t in combination))
+        if any(t.count == 0 for t in combination):
+            return allocs
+        for axis, extent in reversed(list(zip(axes, extents))):
+            nest = (For(axis, Const(0), extent, "serial", nest),)
+        return [*allocs, *nest]
 
     def _used_dims(self, params: tuple[Buffer, ...], body: Body) -> tuple[Dim, ...]:
         seen = {v for b in params for s in b.shape for v in names(s)}

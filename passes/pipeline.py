@@ -16,10 +16,12 @@ from ..ir.machine import Machine
 from ..ir.module import Aten, Launch, Library, Module, Step
 from ..ir.text import print_program
 from .canonical import canonicalize
+from .convolution import explicit_padding
 from .flatten import flatten
 from .fuse import Alone, Fused, Group, fuse
 from .lower import Lowered, lower
-from .schedule import apply
+from .pack import pack_operands, weights_alone
+from .schedule.script import apply
 from .sketch import sketch
 
 Dump = Callable[[str, str], None]
@@ -40,8 +42,9 @@ class Options:
 def plan(graph: Graph, machine: Machine, options: Options | None = None) -> Module:
     """All passes. `options.library` names values of the canonical graph, see `canonical_graph`."""
     options = options or Options()
-    graph = canonicalize(graph)
-    fused = fuse(graph, options.library)
+    graph = explicit_padding(canonicalize(graph), options.library)
+    graph, packs = pack_operands(graph, machine, options.library)
+    fused = fuse(graph, options.library, packs)
     types = dict(graph.types())
     steps: list[Step] = []
     for index, step in enumerate(fused.steps):
@@ -52,7 +55,24 @@ def plan(graph: Graph, machine: Machine, options: Options | None = None) -> Modu
             lowered = lower(step, kernel_name(step, index), types, graph.dims)
             steps.append(_launch(step, lowered, machine, options))
     views = _live_views(graph, fused)
-    return Module(graph.name, graph.dims, graph.inputs, tuple(steps), graph.outputs, graph.updates, types, views)
+    prepare, rest = _hoist(steps, weights_alone(graph), views)
+    return Module(graph.name, graph.dims, graph.inputs, rest, graph.outputs, graph.updates, types, views, prepare)
+
+
+def _hoist(steps: list[Step], still: frozenset[str], views: Mapping[str, str]) -> tuple[tuple[Launch, ...], tuple[Step, ...]]:
+    """Launches that read weights alone are run once, when weights are new."""
+    known = set(still)
+    prepare: list[Launch] = []
+    rest: list[Step] = []
+    for step in steps:
+        made = set(step.program.written()) if isinstance(step, Launch) else set()
+        if isinstance(step, Launch) and all(a in known for p, a in zip(step.program.params, step.args) if p.name not in made):
+            prepare.append(step)
+            known.update(a for p, a in zip(step.program.params, step.args) if p.name in made)
+            known.update(v for v, base in views.items() if base in known)
+        else:
+            rest.append(step)
+    return tuple(prepare), tuple(rest)
 
 
 def _launch(group: Group, lowered: Lowered, machine: Machine, options: Options) -> Launch:
@@ -65,7 +85,7 @@ def _launch(group: Group, lowered: Lowered, machine: Machine, options: Options) 
         except IllegalStep:
             script = None  # a stored script of an older version: the sketch below replaces it
     if program is None:
-        script = sketch(naive, group.kind, machine, options.dump is not None) if options.schedule else ""
+        script = sketch(naive, group.kind, machine) if options.schedule else ""
         program = apply(naive, script)
     if options.dump:
         options.dump(naive.name + "_0_naive", print_program(naive))

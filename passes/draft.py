@@ -1,0 +1,54 @@
+"""A schedule under construction: a program and steps go in, the script of those that applied comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..ir.diagnostic import IllegalProgram, IllegalStep
+from ..ir.kernel import Body, For, Program, statements
+from ..ir.machine import Machine
+from .schedule.script import apply
+
+
+@dataclass
+class Draft:
+    """A program under construction; `script` is the text of the steps applied so far."""
+
+    program: Program
+    machine: Machine
+    steps: list[str] = field(default_factory=list)
+
+    @property
+    def script(self) -> str:
+        return "; ".join(self.steps)
+
+    def step(self, text: str) -> None:
+        """Apply one step; raises IllegalStep."""
+        self.program = apply(self.program, text)
+        self.steps.append(text)
+
+    def attempt(self, *texts: str) -> bool:
+        """Apply all steps or none."""
+        before, count = self.program, len(self.steps)
+        try:
+            for t in texts:
+                self.step(t)
+        except (IllegalStep, IllegalProgram):
+            self.program, self.steps = before, self.steps[:count]
+            return False
+        return True
+
+    def loops(self) -> list[For]:
+        return [s for s in statements(self.program.body) if isinstance(s, For)]
+
+    def has(self, axis: str) -> bool:
+        return any(loop.axis == axis for loop in self.loops())
+
+
+def nest_of(body: Body) -> list[For]:
+    """The loops of the perfect nest that a body begins with."""
+    out: list[For] = []
+    while len(body) == 1 and isinstance(body[0], For):
+        out.append(body[0])
+        body = body[0].body
+    return out

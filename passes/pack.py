@@ -1,0 +1,202 @@
+"""Graph to Graph: operands of contractions and convolutions laid out for register tiles, as maps of their own.
+
+A packed operand holds, for each tile of its tiled dim, all that a tile reads, in the order in which it is read:
+B[k, n] -> Bp[n//T, k, n%T]. Since packing is a map, packing a weight depends on weights alone and is hoisted out of the run by
+`pipeline`; packing an activation is a kernel like any other, done only where the tile is read often enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from ..ir.expr import Const, Expr, Load, Op, Var, add, as_int, ceildiv, floordiv, mod, mul
+from ..ir.graph import Contract, Conv, Graph, Map, Node, Reshape, TensorType, Value, operands
+from ..ir.machine import Machine
+
+Packs = dict[str, dict[str, "Packed"]]
+"""output of a contraction or convolution -> operand -> how it is read."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """`name` holds `source` as (lead dims, tiled//tile, rest dims, tiled%tile), zero past the end."""
+
+    source: str
+    name: str
+    tiled: int
+    lead: tuple[int, ...]
+    rest: tuple[int, ...]
+    tile: int
+
+    def index(self, old: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        """Where the element at an index of the source lies."""
+        x = old[self.tiled]
+        return (*(old[d] for d in self.lead), floordiv(x, self.tile), *(old[d] for d in self.rest), mod(x, self.tile))
+
+    def node(self, types: dict[str, TensorType], origin: str) -> Node:
+        """The map that packs."""
+        t = types[self.source]
+        shape = (*(t.shape[d] for d in self.lead), ceildiv(t.shape[self.tiled], self.tile), *(t.shape[d] for d in self.rest), Const(self.tile))
+        index: dict[int, Expr] = {d: Var(f"i{k}") for k, d in enumerate((*self.lead, self.tiled, *self.rest))}
+        index[self.tiled] = add(mul(Var(f"i{len(self.lead)}"), self.tile), Var(f"i{len(shape) - 1}"))
+        value: Expr = Load(self.source, tuple(index[d] for d in range(len(t.shape))))
+        size = as_int(t.shape[self.tiled])
+        if size is None or size % self.tile:
+            zero = Const(0.0) if t.dtype[0] in "fb" else Const(0)
+            value = Op("select", (Op("<", (index[self.tiled], t.shape[self.tiled])), value, zero))
+        return Node((Value(self.name, TensorType(t.dtype, shape)),), Map(value), origin)
+
+
+def weights_alone(graph: Graph) -> frozenset[str]:
+    """Values that depend on weights alone, and on none that the run updates."""
+    changed = {name for name, _ in graph.updates}
+    still = {i.name for i in graph.inputs if i.role != "input" and i.name not in changed}
+    for node in graph.nodes:
+        reads = operands(node.op)
+        if isinstance(node.op, (Map, Reshape)) and reads and all(r in still for r in reads):
+            still.update(v.name for v in node.outputs)
+    return frozenset(still)
+
+
+def pack_operands(graph: Graph, machine: Machine, library: Collection[str]) -> tuple[Graph, Packs]:
+    """Insert packing maps; `library` names nodes that are left as they are."""
+    types = dict(graph.types())
+    still = weights_alone(graph)
+    nodes: list[Node] = []
+    packs: Packs = {}
+    made: dict[object, str] = {}
+    for node in graph.nodes:
+        out = node.outputs[0].name
+        wanted = [] if out in library else _wanted(node, types, machine, still)
+        for packed in wanted:
+            key = replace(packed, name="")
+            if key not in made:
+                made[key] = packed.name
+                new = packed.node(types, "pack")
+                nodes.append(new)
+                types.update({v.name: v.type for v in new.outputs})
+            packs.setdefault(out, {})[packed.source] = replace(packed, name=made[key])
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes)), packs
+
+
+def _wanted(node: Node, types: dict[str, TensorType], machine: Machine, still: frozenset[str]) -> list[Packed]:
+    if node.outputs[0].type.dtype != "f32":
+        return []
+    if isinstance(node.op, Contract):
+        return _contract(node, node.op, types, machine, still)
+    if isinstance(node.op, Conv):
+        return _conv(node, node.op, types, machine)
+    return []
+
+
+# ------------------------------------------------------------------------------------------------ contractions
+@dataclass(frozen=True)
+class Roles:
+    """The letters of a contraction: `n` runs along the lanes, `m` along the rows of the register tile; `b` is the operand that has n."""
+
+    a: str
+    b: str
+    a_letters: str
+    b_letters: str
+    m: str
+    n: str
+    reduced: str
+
+
+def roles(op: Contract) -> Roles | None:
+    """None when the contraction has no register tile (a matrix times a vector)."""
+    (left, right), out = op.spec.split("->")[0].split(","), op.spec.split("->")[1]
+    if not out:
+        return None
+    n = out[-1]
+    if (n in left) == (n in right):
+        return None
+    a, b, al, bl = (op.a, op.b, left, right) if n in right else (op.b, op.a, right, left)
+    m = next((c for c in reversed(out[:-1]) if c in al and c not in bl), None)
+    reduced = "".join(c for c in dict.fromkeys(left + right) if c not in out)
+    return Roles(a, b, al, bl, m, n, reduced) if m and reduced else None
+
+
+def tile_width(rows: int | None, columns: int | None, machine: Machine) -> int:
+    """Columns of a register tile: two native vectors by many rows, more vectors where rows are few."""
+    lanes = machine.lanes
+    wide = 2 * lanes if rows is None or rows >= 7 else 4 * lanes
+    if columns is not None:
+        while wide > lanes and columns <= wide // 2:
+            wide //= 2
+    return wide
+
+
+def _contract(node: Node, op: Contract, types: dict[str, TensorType], machine: Machine, still: frozenset[str]) -> list[Packed]:
+    r = roles(op)
+    if r is None or op.a == op.b:
+        return []
+    size = dict(zip(r.a_letters, types[r.a].shape)) | dict(zip(r.b_letters, types[r.b].shape))
+    rows, columns, depth = as_int(size[r.m]), as_int(size[r.n]), _product([size[c] for c in r.reduced])
+    if columns is not None and columns < machine.lanes // 2:
+        return []
+    tile = tile_width(rows, columns, machine)
+    out: list[Packed] = []
+    lies_along = r.b_letters[-1] == r.n
+    many = (rows or 64) >= 48 and (depth or 64) * (columns or 64) >= 1 << 14
+    if r.b in still or not lies_along or many:
+        out.append(_layout(node, r.b, r.b_letters, r.n, r.reduced, tile))
+    rows_alias = depth is not None and depth >= 512 and depth % 256 == 0 and (columns or 64) >= 128 and (rows or 64) >= 12
+    if (r.a in still or rows_alias or r.a_letters[-1] not in r.reduced) and rows is not None and rows >= 8:
+        out.append(_layout(node, r.a, r.a_letters, r.m, r.reduced, tile_rows(rows, tile, machine)))
+    return out
+
+
+def _product(sizes: list[Expr]) -> int | None:
+    total = 1
+    for s in sizes:
+        n = as_int(s)
+        if n is None:
+            return None
+        total *= n
+    return total
+
+
+def tile_rows(rows: int | None, columns: int, machine: Machine) -> int:
+    """Rows of a register tile: what the registers hold beside one row of B and a broadcast; evened out over the rows there are."""
+    vectors = max(1, columns // machine.lanes)
+    most = max(1, (machine.registers - 2 - vectors) // vectors)
+    if rows is None:
+        return most
+    count = -(-rows // most)
+    return -(-rows // count)
+
+
+def _layout(node: Node, source: str, letters: str, tiled: str, reduced: str, tile: int) -> Packed:
+    at = letters.index(tiled)
+    rest = tuple(letters.index(c) for c in reduced)
+    lead = tuple(d for d in range(len(letters)) if d != at and d not in rest)
+    return Packed(source, f"{source}_p{tile}_{node.outputs[0].name}", at, lead, rest, tile)
+
+
+# ------------------------------------------------------------------------------------------------ convolutions
+def lanes_on_channels(op: Conv, w: TensorType, machine: Machine) -> bool:
+    """Lanes run over output channels when a group has enough of them; else over the last spatial dim."""
+    channels = as_int(w.shape[1] if op.transposed else w.shape[0])
+    per_group = None if channels is None else channels if op.transposed else channels // op.groups
+    return per_group is not None and per_group >= machine.lanes
+
+
+def _conv(node: Node, op: Conv, types: dict[str, TensorType], machine: Machine) -> list[Packed]:
+    w = types[op.w]
+    if not lanes_on_channels(op, w, machine):
+        return []
+    per_group = as_int(w.shape[1] if op.transposed else w.shape[0])
+    assert per_group is not None
+    per_group = per_group if op.transposed else per_group // op.groups
+    tile = 2 * machine.lanes if per_group > machine.lanes else machine.lanes
+    if op.groups > 1 and per_group % tile:
+        if per_group % machine.lanes:
+            return []
+        tile = machine.lanes
+    tiled = 1 if op.transposed else 0
+    rest = tuple(d for d in range(len(w.shape)) if d != tiled)
+    return [Packed(op.w, f"{op.w}_p{tile}_{node.outputs[0].name}", tiled, (), rest, tile)]
+

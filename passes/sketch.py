@@ -1,0 +1,221 @@
+"""Default schedules: a naive program and its class go in, a schedule script comes out. Each rule says when it applies and why.
+
+A rule drives a `Draft`, which applies steps one by one and can look at the program in between. Axis conventions: `lower` names
+the parallel axes i, j, k, .. and row axes r, s, t, ..; a split of i gives i0 (tiles), i1 (in the tile), i2 (the tail).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..ir.expr import Const, Expr, Load, Op, Var, affine, as_int, children, simplify, walk
+from ..ir.kernel import Alloc, Body, Buffer, For, If, Program, Reduce, Store, expressions, statements
+from ..ir.machine import Machine
+from ..ir.types import BYTES
+from .draft import Draft, nest_of
+from .indexing import ravel
+from .sketch_contract import RULES
+
+STREAM_BYTES = 8 << 20
+"""Outputs of this size and more are written past the caches: they would not stay there, and reading them before writing costs a pass."""
+
+
+def sketch(program: Program, kind: str, machine: Machine) -> str:
+    """The default script for a naive program of a class (`fuse.Group.kind`)."""
+    draft = Draft(program, machine)
+    for rule in (*RULES.get(kind, ()), rows):
+        before = draft.program, list(draft.steps)
+        if rule(draft):
+            break
+        draft.program, draft.steps = before
+    parallelise(draft)
+    stream(draft)
+    return draft.script
+
+
+# ------------------------------------------------------------------------------------------------ reading a program
+def stride(e: Expr, buffer: Buffer, index: tuple[Expr, ...], axis: str) -> int | None:
+    """Elements that a step of `axis` moves in a row-major buffer; None when it is no constant."""
+    a = affine(simplify(ravel(index, buffer.shape, {})))
+    rest = [k for k in a if k is not None and k != Var(axis) and any(n == Var(axis) for n in walk(k))]
+    return None if rest else a.get(Var(axis), 0)
+
+
+def accesses(body: Body) -> Iterable[tuple[str, tuple[Expr, ...]]]:
+    """(buffer, index) of every load and store below."""
+    for s in statements(body):
+        if isinstance(s, Store):
+            yield s.buffer, s.index
+        stack = [e for e in expressions(s)] if not isinstance(s, (Alloc, For)) else []
+        while stack:
+            e = stack.pop()
+            if isinstance(e, Load):
+                yield e.buffer, e.index
+            stack.extend(children(e))
+
+
+def contiguity(program: Program, body: Body, axis: str) -> float:
+    """Share of the accesses that move with `axis` whose step is one element; accesses that do not move count for neither side."""
+    good = bad = 0
+    buffers = program.buffers()
+    for name, index in accesses(body):
+        b = buffers[name]
+        if b.space == "local":
+            continue
+        step = stride(index[0] if index else Const(0), b, index, axis)
+        if step == 0:
+            continue
+        good, bad = (good + 1, bad) if step == 1 else (good, bad + 1)
+    return good / (good + bad) if good + bad else 0.0
+
+
+_HEAVY = {"exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sigmoid", "pow", "sin", "cos", "tan", "sinh", "cosh", "/", "atan", "asin", "acos"}
+
+
+def vector_width(body: Body, extent: int | None, machine: Machine) -> int:
+    """Four native vectors at a time hide latency; two where the expression needs many registers; fewer when the axis is short."""
+    heavy = sum(1 for s in statements(body) for e in expressions(s) for n in walk(e) if isinstance(n, Op) and n.name in _HEAVY)
+    width = machine.lanes * (2 if heavy >= 2 else 4)
+    if extent is not None:
+        while width > machine.lanes and width > extent:
+            width //= 2
+    return width
+
+
+# ------------------------------------------------------------------------------------------------ rules
+def rows(draft: Draft) -> bool:
+    """Pointwise maps, reductions, norms, softmax, pooling, scans: vectorise the innermost parallel axis when memory runs along it,
+    else the rows inside."""
+    outer = nest_of(draft.program.body)
+    inner = _row_loops(draft, outer[-1].body) if outer else []
+    if outer and not _single(outer[-1]) and _outer_wins(draft, outer[-1], inner):
+        vectorise_parallel(draft, outer[-1])
+    else:
+        for loop in inner:
+            vectorise_row(draft, loop)
+    return True
+
+
+def _single(loop: For) -> bool:
+    return as_int(loop.hi) == 1
+
+
+def _row_loops(draft: Draft, body: Body) -> list[For]:
+    """The loops to run along the lanes below the parallel nest: the innermost ones, except where an inner loop is but the taps of a
+    window, short or badly placed in memory; then the loop around it, whose every lane runs taps of its own."""
+    out: list[For] = []
+    for s in body:
+        if isinstance(s, For):
+            deeper = _row_loops(draft, s.body)
+            own = any(isinstance(x, Alloc) for x in s.body)
+            if deeper and own and not all(_long_row(draft, s, inner) for inner in deeper):
+                deeper = []
+            out += deeper or [s]
+        elif isinstance(s, If):
+            out += _row_loops(draft, s.body)
+    return out
+
+
+def _long_row(draft: Draft, outer: For, inner: For) -> bool:
+    if (as_int(inner.hi) or 1 << 20) < 2 * draft.machine.lanes:
+        return False
+    return contiguity(draft.program, inner.body, inner.axis) >= contiguity(draft.program, outer.body, outer.axis)
+
+
+def _outer_wins(draft: Draft, axis: For, inner: list[For]) -> bool:
+    """Lanes along the parallel axis when it is the contiguous one, or when there is no row to speak of."""
+    if not inner:
+        return True
+    along = contiguity(draft.program, axis.body, axis.axis)
+    across = max(contiguity(draft.program, loop.body, loop.axis) for loop in inner)
+    longest = max((as_int(loop.hi) or 1 << 20) for loop in inner)
+    if any(isinstance(s, Reduce) and s.running for s in statements(axis.body)):
+        return along > 0.5
+    if longest < draft.machine.lanes and (as_int(axis.hi) or 1 << 20) > longest:
+        return True
+    return along >= across
+
+
+def vectorise_parallel(draft: Draft, loop: For) -> bool:
+    """split; bind the inner axis and the masked tail to vector: everything below becomes vector code."""
+    width = vector_width(loop.body, as_int(loop.hi), draft.machine)
+    a = loop.axis
+    done = draft.attempt(f"split({a}, {width}, tail=mask, round={draft.machine.lanes})")
+    if done:
+        for tail in (f"{a}1", f"{a}2"):
+            if draft.has(tail):
+                draft.attempt(f"bind({tail}, vector)")
+    return done
+
+
+def vectorise_row(draft: Draft, loop: For) -> bool:
+    """split the row; a partial result per lane for what the row is reduced into; bind to vector."""
+    width = vector_width(loop.body, as_int(loop.hi), draft.machine)
+    a = loop.axis
+    if not draft.attempt(f"split({a}, {width}, tail=mask, round={draft.machine.lanes})"):
+        return False
+    reduces = [s for s in loop.body if isinstance(s, Reduce) and not s.running]
+    if reduces and draft.has(f"{a}1"):
+        outermost = _reduction_root(draft, f"{a}0", reduces)
+        if not draft.attempt(f"rfactor({outermost}, {a}1)"):
+            draft.attempt(f"rfactor({a}0, {a}1)")
+    for tail in (f"{a}1", f"{a}2"):
+        if draft.has(tail):
+            draft.attempt(f"bind({tail}, vector)")
+    return True
+
+
+def _reduction_root(draft: Draft, axis: str, reduces: list[Reduce]) -> str:
+    """The outermost loop around `axis` that is still part of the reduction (its axis is in no target)."""
+
+    def find(body: Body, path: list[For]) -> list[For] | None:
+        for s in body:
+            if isinstance(s, For):
+                if s.axis == axis:
+                    return [*path, s]
+                found = find(s.body, [*path, s])
+                if found:
+                    return found
+            elif isinstance(s, If):
+                found = find(s.body, path)
+                if found:
+                    return found
+        return None
+
+    path = find(draft.program.body, []) or []
+    allocated_in: dict[str, int] = {}
+    for depth, loop in enumerate(path):
+        for s in loop.body:
+            if isinstance(s, Alloc):
+                allocated_in[s.buffer.name] = depth
+    depth = max((allocated_in.get(t.buffer, -1) for r in reduces for t in r.targets), default=-1)
+    return path[depth + 1].axis if depth + 1 < len(path) else axis
+
+
+def parallelise(draft: Draft) -> None:
+    """The outermost parallel axes of every nest run as blocks, as many as needed for a few dozen pieces of work."""
+    seen: set[str] = set()
+    for top in draft.program.body:
+        if not isinstance(top, For) or top.axis in seen:
+            continue
+        pieces = 1
+        for loop in nest_of((top,)):
+            if loop.kind != "serial" or loop.axis in seen:
+                break
+            if not draft.attempt(f"bind({loop.axis}, block)"):
+                break
+            seen.add(loop.axis)
+            pieces *= as_int(loop.hi) or 64
+            if pieces >= 64:
+                break
+
+
+def stream(draft: Draft) -> None:
+    """Large outputs that are only written go past the caches."""
+    p = draft.program
+    loaded = set(p.read())
+    for b in p.params:
+        count = as_int(ravel(tuple(Const((as_int(s) or 1) - 1) for s in b.shape), b.shape, {}))
+        if b.name in p.written() and b.name not in loaded and count is not None and (count + 1) * BYTES[b.dtype] >= STREAM_BYTES:
+            draft.attempt(f"set_space({b.name}, stream)")
+
