@@ -69,6 +69,11 @@ def is_whole(path: Path) -> bool:
     return len(data) > _TRAILER and data[-_TRAILER:] == _MAGIC + hashlib.sha256(data[:-_TRAILER]).digest()
 
 
+def contents(path: Path) -> bytes:
+    """What an entry holds, without its trailer."""
+    return path.read_bytes()[:-_TRAILER]
+
+
 @dataclass(frozen=True)
 class Cache:
     """One cache folder. Entries are files `KEY.SUFFIX`."""

@@ -24,7 +24,7 @@ from pathlib import Path
 from ..ir.diagnostic import BuildFailed, MissingTool
 from .cache import cached
 
-OPTIMISE = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-semantic-interposition", "-w")
+ALWAYS = ("-fPIC", "-fno-semantic-interposition", "-w")
 _POLL_SECONDS = 0.005
 
 
@@ -79,12 +79,12 @@ def _describe(path: str) -> Compiler:
 
 
 def compile_library(units: Sequence[str], flags: Sequence[str], headers: Headers | None = None, stem: str = "module") -> Path:
-    """Build `units` (C++ sources) into one shared library with `flags` (ISA flags and the like).
+    """Build `units` (C++ sources) into one shared library with `flags` (`Isa.flags`, say).
 
     The key covers units, headers, flags and compiler version. Raises MissingTool, BuildFailed.
     """
     cc = compiler()
-    options = ("-std=c++17", "-fPIC", "-fopenmp", *OPTIMISE, *flags)
+    options = (*ALWAYS, *flags)
     key = _key(cc.version, _native(), *options, headers.text if headers else "", *units)
     return cached(f"{stem}-{key}.so", lambda: _build(cc, units, options, headers))
 

@@ -33,8 +33,8 @@ def resolve(target: str) -> Callable:
 def run_node(node: Node, tensors: Tensors, env: Mapping[str, int]) -> dict[str, torch.Tensor]:
     """Outputs of the node by name, each dense and row-major."""
     result = _call(node.op, tensors, env)
-    values = result if isinstance(result, (tuple, list)) else (result,)
-    return {out.name: value.contiguous() for out, value in zip(node.outputs, values) if value is not None}
+    values = [v for v in result if v is not None] if isinstance(result, (tuple, list)) else [result]
+    return {out.name: value.contiguous() for out, value in zip(node.outputs, values)}
 
 
 def _call(op: Operator, tensors: Tensors, env: Mapping[str, int]):
@@ -61,4 +61,6 @@ def argument(value: object, tensors: Tensors, env: Mapping[str, int]):
         return [argument(v, tensors, env) for v in value]
     if isinstance(value, str) and value.startswith("torch."):
         return getattr(torch, value.removeprefix("torch."))
+    if isinstance(value, str) and value.startswith("device:"):
+        return torch.device(value.removeprefix("device:"))
     return value

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ...frontend.dtypes import TORCH_DTYPE as TORCH
 from ...ir.diagnostic import InputMismatch
 from ...ir.expr import Const, Expr, Var, substitute
 from ...ir.expr import as_int as constant
@@ -20,12 +21,6 @@ from ...ir.module import Module
 from ...ir.types import BYTES, Dim
 from ...passes.plan_memory import place
 from .layout import Layout
-
-TORCH = {
-    "f64": torch.float64, "f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16, "i64": torch.int64, "i32": torch.int32,
-    "i16": torch.int16, "i8": torch.int8, "u8": torch.uint8, "b1": torch.bool,
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Made:

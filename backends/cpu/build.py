@@ -12,7 +12,7 @@ from ...ir.module import Launch, Module
 from ..toolchain import Headers, compile_library, cores
 from .codegen import declaration, translation_unit
 from .entry import entry_source
-from .host import FLAGS
+from .isa import by_name
 from .layout import Layout, layout
 
 INCLUDE = Path(__file__).parent / "include"
@@ -65,4 +65,4 @@ def printed(module: Module, isa: str) -> Printed:
 def build(code: Printed, machine: Machine) -> Path:
     """Compile the printed module (from the build cache where it is there)."""
     headers = Headers.read(INCLUDE, *HEADERS)
-    return compile_library(code.units(cores()), FLAGS[machine.isa], headers)
+    return compile_library(code.units(cores()), by_name(machine.isa).flags, headers)

@@ -9,21 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...ir.diagnostic import WarploomError
-from ...ir.machine import ISAS, Machine
+from ...ir.machine import Machine
 from ..toolchain import cores
-
-_NEEDS = {
-    "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma"},
-    "avx2": {"avx2", "fma", "f16c"},
-    "portable": set(),
-}
-FLAGS = {
-    "avx512": ("-march=native", "-mprefer-vector-width=512"),
-    "avx2": ("-march=native",),
-    "portable": (),
-}
-"""ISA -> compiler flags."""
-
+from .isa import ISAS, cpu_flags
 
 class UnknownIsa(WarploomError):
     """`WARPLOOM_ISA` names no instruction set of this machine. Unset it, or choose one that the message lists."""
@@ -41,13 +29,13 @@ class _Caches:
 @functools.cache
 def host() -> Machine:
     """This machine, with the widest ISA it has (`WARPLOOM_ISA` chooses a narrower one). Peaks are 0 until `peaks.measured` fills them in."""
-    features = _features()
+    features = cpu_flags()
     caches = _caches()
     return Machine(_model_name(), _isa(features), cores(), caches.l1, caches.l2, caches.l3, features)
 
 
 def _isa(features: frozenset[str]) -> str:
-    have = [name for name in ISAS if features >= _NEEDS[name]]
+    have = [isa.name for isa in ISAS if isa.needs <= features]
     chosen = os.environ.get("WARPLOOM_ISA")
     if chosen and chosen not in have:
         raise UnknownIsa(f"WARPLOOM_ISA={chosen} is not available here", hint="available: " + ", ".join(have))
@@ -60,10 +48,6 @@ def _cpuinfo() -> dict[str, str]:
     first = path.read_text().split("\n\n", 1)[0] if path.exists() else ""
     pairs = (line.split(":", 1) for line in first.splitlines() if ":" in line)
     return {key.strip(): value.strip() for key, value in pairs}
-
-
-def _features() -> frozenset[str]:
-    return frozenset(_cpuinfo().get("flags", "").split())
 
 
 def _model_name() -> str:

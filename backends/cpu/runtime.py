@@ -17,12 +17,13 @@ from pathlib import Path
 
 import torch
 
+from ...frontend.dtypes import TORCH_DTYPE as TORCH
 from ...ir.diagnostic import InputMismatch
 from ...ir.module import Aten, Launch, Library
 from ..toolchain import open_library
 from .allocator import pool
 from .aten import run_node
-from .bind import TORCH, Bound, Made, bind, check_tensor, check_within, row_major
+from .bind import Bound, Made, bind, check_tensor, check_within, row_major
 from .entry import ENTRY
 from .layout import Layout
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from warploom.backends.cpu.allocator import pool
 from warploom.backends.cpu.entry import C_TYPES, entry_source
-from warploom.backends.cpu.host import FLAGS, host
+from warploom.backends.cpu.isa import detect
 from warploom.backends.cpu.layout import layout
 from warploom.backends.cpu.runtime import Runtime, load
 from warploom.backends.toolchain import compile_library
@@ -58,7 +58,7 @@ def build(module: Module, weights=None, threads=None) -> Runtime:
     lay = layout(module)
     kernels = {x.program.name: c_kernel(x) for x in lay.launches}
     entry = entry_source(lay, lambda x: prototype(x) + ";", lambda x, p, d: f"{x.program.name}({', '.join([*p, *d])});")
-    path = compile_library(["#include <cstdint>\n" + "\n".join(kernels.values()), entry], FLAGS[host().isa])
+    path = compile_library(["#include <cstdint>\n" + "\n".join(kernels.values()), entry], detect().flags)
     return load(lay, path, weights or {}, threads)
 
 
