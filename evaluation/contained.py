@@ -1,0 +1,230 @@
+"""A built candidate and a memory layout come in, a contained process that runs it call by call goes out.
+
+`Contained` is the judge's end of the conversation. It holds the clock: a call lasts from the command's departure to the
+reply's arrival. Everything the other side says is checked for form and otherwise only used against it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import signal
+import socket
+import struct
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .arena import Arena
+from .sandbox import kill
+from .verdict import Finding
+
+CLOCK_CALLS = {164: "settimeofday", 227: "clock_settime", 159: "adjtimex", 305: "clock_adjtime"}
+_MOST_REPLY = 65536
+
+
+class Ended(Exception):
+    """The candidate's process can take no more calls; `finding` says why."""
+
+    def __init__(self, finding: Finding):
+        self.finding = finding
+        super().__init__(finding.message)
+
+
+@dataclass
+class Contained:
+    """One process of a candidate. `pid` is its number on this machine."""
+
+    process: subprocess.Popen
+    channel: socket.socket
+    arena: Arena
+    keep: tuple[int, ...] = ()
+    pid: int = 0
+    _pending: bytes = b""
+    calls: int = 0
+    threads: tuple[int, int] = (0, 0)
+    _closed: bool = field(default=False)
+
+    def wait_ready(self, timeout: float) -> None:
+        """Waits until the candidate is loaded. Raises `Ended`."""
+        self.channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        for fd in self.keep:
+            os.close(fd)
+        line = self._line(time.perf_counter() + timeout, timeout, "loading")
+        if line != "ready":
+            raise Ended(self._told(line, "while loading"))
+
+    def run(self, first: int, last: int, timeout: float) -> float:
+        """Calls the kernel once on each slot of `first..last-1`; returns the seconds that took. Raises `Ended`."""
+        token = secrets.token_hex(7)
+        if self._pending or select.select([self.channel], [], [], 0)[0]:
+            raise Ended(self._end(Finding("sandbox-violation", "it wrote to the judge's channel")))
+        command = f"run {token} {first} {last}\n".encode()
+        start = time.perf_counter()
+        self._send(command)
+        line = self._line(start + timeout, timeout, "a call")
+        seconds = time.perf_counter() - start
+        words = line.split()
+        if len(words) != 5 or words[0] != "ok" or words[1].lstrip("0") != token.lstrip("0"):
+            raise Ended(self._told(line, f"in call {self.calls + 1}"))
+        self.calls += last - first
+        self.threads = (int(words[2]), int(words[3]))
+        if words[4] == "1":
+            raise Ended(self._end(Finding("memory", "an allocation beyond the limit failed")))
+        return seconds
+
+    def ask(self, command: str, timeout: float = 20.0) -> str:
+        """Another command's reply, one line without its token."""
+        token = secrets.token_hex(7)
+        verb, _, rest = command.partition(" ")
+        self._send(f"{verb} {token} {rest}".rstrip().encode() + b"\n")
+        line = self._line(time.perf_counter() + timeout, timeout, verb)
+        words = line.split(" ", 2)
+        if len(words) < 2 or words[0] != verb or words[1].lstrip("0") != token.lstrip("0"):
+            raise Ended(self._told(line, f"at {verb}"))
+        return words[2] if len(words) > 2 else ""
+
+    def leftovers(self) -> Finding | None:
+        """What still lives or works after a call has returned: other threads, processes, or work in the background."""
+        tasks = self._tasks()
+        if self.threads[0] > 0:
+            return Finding("sandbox-violation", f"{self.threads[0]} threads were left running at return")
+        if self.threads[1] >= 0 and tasks and len(tasks) > 1 + self.threads[1]:
+            return Finding("sandbox-violation", f"{len(tasks) - 1 - self.threads[1]} threads were left running at return")
+        if self._children():
+            return Finding("sandbox-violation", "processes were left running at return")
+        time.sleep(0.02)
+        before = self._processor_ns()
+        time.sleep(0.015)
+        busy = self._processor_ns() - before
+        if busy > 6_000_000:
+            return Finding("sandbox-violation", f"work went on in the background after return ({busy / 1e6:.0f} ms of 15)")
+        return None
+
+    def clock_drift(self) -> Finding | None:
+        """Holds the process's own clocks against the judge's over 30 ms."""
+        first, start = self.ask("clock"), time.perf_counter()
+        time.sleep(0.03)
+        second, seconds = self.ask("clock"), time.perf_counter() - start
+        for a, b in zip(first.split(), second.split()):
+            told = (int(b) - int(a)) / 1e9
+            if not 0.02 < told < seconds * 1.2 + 0.01:
+                return Finding("timer-tamper", f"its clock moved {told * 1e3:.1f} ms in {seconds * 1e3:.0f} ms")
+        return None
+
+    def close(self) -> None:
+        """Ends the process and all it started."""
+        if not self._closed:
+            self._closed = True
+            kill(self.process)
+            self.channel.close()
+
+    # ---- the channel ----
+    def _send(self, data: bytes) -> None:
+        try:
+            self.channel.sendall(data)
+        except OSError:
+            raise Ended(self._gone("before a call")) from None
+
+    def _line(self, deadline: float, limit: float, doing: str) -> str:
+        while b"\n" not in self._pending:
+            if len(self._pending) > _MOST_REPLY:
+                raise Ended(self._end(Finding("sandbox-violation", "it floods the judge's channel")))
+            self._receive(deadline, limit, doing)
+        line, _, self._pending = self._pending.partition(b"\n")
+        return line.decode(errors="replace")
+
+    def _receive(self, deadline: float, limit: float, doing: str) -> None:
+        if not select.select([self.channel], [], [], max(0.0, deadline - time.perf_counter()))[0]:
+            raise Ended(self._end(Finding("timeout", f"{doing} takes more than {limit:.0f} s")))
+        try:
+            data, ancillary, _, _ = self.channel.recvmsg(4096, socket.CMSG_SPACE(12))
+        except OSError:
+            data, ancillary = b"", []
+        if not data:
+            raise Ended(self._gone(f"in {doing}"))
+        for level, kind, content in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS and not self.pid:
+                self.pid = struct.unpack("3i", content[:12])[0]
+        self._pending += data
+
+    # ---- how it ended ----
+    def _end(self, finding: Finding) -> Finding:
+        self.close()
+        return finding
+
+    def _told(self, line: str, when: str) -> Finding:
+        """What the runner reports of its own end."""
+        words = line.split()
+        verb = words[0] if words else ""
+        number = int(words[1]) if len(words) > 1 and words[1].lstrip("-").isdigit() else 0
+        if verb == "syscall":
+            code = "timer-tamper" if number in CLOCK_CALLS else "sandbox-violation"
+            return self._end(Finding(code, f"it made a system call that no kernel needs (number {number}) {when}"))
+        if verb == "fence":
+            return self._end(Finding("out-of-bounds", f"it touched memory beside its buffers {when}"))
+        if verb == "signal":
+            full = len(words) > 2 and words[2] == "1"
+            return self._end(_by_signal(number, when, full))
+        if verb == "memory":
+            return self._end(Finding("memory", f"an allocation failed {when}"))
+        if verb == "exception":
+            return self._end(Finding("crash", f"it threw {' '.join(words[1:]) or 'an exception'} {when}"[:300]))
+        if verb == "shape":
+            return self._end(Finding("wrong-shape", " ".join(words[1:])[:300]))
+        if verb == "violation":
+            return self._end(Finding("sandbox-violation", " ".join(words[1:])[:300]))
+        if verb in {"no-library", "no-kernel"}:
+            why = "it defines no extern \"C\" kernel" if verb == "no-kernel" else "it cannot be loaded: " + " ".join(words[1:])
+            return self._end(Finding("compile-error", why[:300]))
+        return self._end(Finding("sandbox-violation", f"it spoke out of turn on the judge's channel {when}"))
+
+    def _gone(self, when: str) -> Finding:
+        """The process ended without a word."""
+        try:
+            self.process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            pass
+        code = self.process.poll()
+        self.close()
+        if code is None or code == 0:
+            return Finding("crash", f"it left {when} (exit 0)")
+        if code > 128 or code < 0:
+            return _by_signal(code - 128 if code > 128 else -code, when, False)
+        return Finding("crash", f"it left {when} (exit {code})")
+
+    # ---- what the machine says of it ----
+    def _tasks(self) -> list[str]:
+        try:
+            return os.listdir(f"/proc/{self.pid}/task") if self.pid else []
+        except OSError:
+            return []
+
+    def _children(self) -> bool:
+        return any(_read(f"/proc/{self.pid}/task/{task}/children").strip() for task in self._tasks())
+
+    def _processor_ns(self) -> int:
+        texts = [_read(f"/proc/{self.pid}/task/{task}/schedstat").split() for task in self._tasks()]
+        return sum(int(t[0]) for t in texts if t)
+
+
+def _by_signal(number: int, when: str, full: bool) -> Finding:
+    name = signal.Signals(number).name if number in {s.value for s in signal.Signals} else f"signal {number}"
+    if full:
+        return Finding("memory", f"it ran out of memory {when} ({name})")
+    if number == signal.SIGSYS:
+        return Finding("sandbox-violation", f"it made a system call that no kernel needs {when}")
+    if number == signal.SIGXCPU:
+        return Finding("timeout", f"it used up its processor time {when}")
+    if number == signal.SIGKILL:
+        return Finding("memory", f"it was killed {when}, most likely for memory")
+    return Finding("crash", f"{name} {when}")
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,148 @@
+"""A task and a candidate come in, a `Verdict` goes out.
+
+`Judge` holds what many verdicts share: the sandbox, the preloaded reference host and this machine's peaks. One verdict goes
+build -> trial (checked calls in a first and a second process) -> timing (checked too) -> roofline; a failure goes to `integrity`
+for its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+
+from . import build, integrity, roofline, rounds
+from .candidate import Candidate
+from .contained import Ended
+from .host import ReferenceHost, ReferenceProcess
+from .native import thread_count
+from .sandbox import Sandbox, required
+from .task import Task
+from .trial import Cases, Trial
+from .verdict import Finding, Verdict, rejected
+from .workers import Maker, maker_for
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Bounds of one verdict, in seconds, and what to measure."""
+
+    threads: int = 0
+    open_s: float = 60.0
+    reference_s: float = 5.0
+    timing_s: float = 2.0
+    measure: bool = True
+    unsafe: bool = False
+    inductor: bool = False
+
+
+class Judge:
+    """Judges many candidates. Use as a context manager; one verdict at a time per judge.
+
+    Raises `MissingTool` (exit 3) where there is no sandbox and `Settings.unsafe` is not set.
+    """
+
+    def __init__(self, settings: Settings = Settings()):  # noqa: B008
+        self.settings = settings
+        self.threads = settings.threads or thread_count()
+        self.sandbox = Sandbox(enabled=False) if settings.unsafe else required()
+        self._host: ReferenceHost | None = None
+        self._parents: dict[str, object] = {}
+
+    def __enter__(self) -> Judge:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends every process that this judge started."""
+        if self._host:
+            self._host.close()
+            self._host = None
+        for parent in self._parents.values():
+            parent.close()  # pyright: ignore[reportAttributeAccessIssue]
+        self._parents.clear()
+
+    @property
+    def host(self) -> ReferenceHost:
+        """The preloaded parent of reference processes, started on first use."""
+        if self._host is None:
+            self._host = ReferenceHost(self.threads)
+        return self._host
+
+    def verdict(self, task: Task, candidate: Candidate) -> Verdict:
+        """Judges one candidate. Raises `CannotJudge` where the task gives no verdict."""
+        started = time.perf_counter()
+        with contextlib.ExitStack() as stack:
+            reference = ReferenceProcess(self.host)
+            stack.callback(reference.close)
+            reference.send("open", task, secrets.randbits(48))
+            maker, refused = self._build(candidate)
+            description = reference.receive("open", self.settings.open_s)
+            stack.callback(lambda: _clean(reference))
+            seen = {"task": task.name, "candidate": candidate.name, "threads": self.threads}
+            if maker is None:
+                return rejected([refused], **seen, seconds=time.perf_counter() - started) if refused else rejected([])
+            stack.callback(maker.close)
+            return self._judged(task, candidate, reference, description, maker, started, seen)
+
+    def _build(self, candidate: Candidate) -> tuple[Maker | None, Finding | None]:
+        try:
+            return maker_for(candidate, self.sandbox, self.threads, self._parents), None
+        except build.NotBuilt as error:
+            return None, error.finding
+
+    def _judged(self, task: Task, candidate: Candidate, reference: ReferenceProcess, description, maker: Maker, started: float, seen: dict) -> Verdict:
+        maker.describe(description, reference)
+        cases = Cases(reference, description, self.settings.reference_s)
+        trial = Trial(cases, maker, description, self.threads)
+        try:
+            findings = trial.first_process()
+            if not findings:
+                findings = trial.second_process()
+            measured = None
+            if not findings and self.settings.measure:
+                measured, findings = rounds.measure(trial, reference, self.settings.timing_s)
+        except Ended as end:
+            findings, measured = [end.finding], None
+        finally:
+            trial.close()
+        if findings:
+            findings = integrity.named(findings, trial)
+        bound = roofline.bound_of(description.cost, self.threads) if not findings else None
+        if bound and measured and measured.time_ms < bound.least_ms:
+            findings = [Finding("faster-than-roofline", f"{measured.time_ms:.4f} ms; {bound.words}")]
+        worst = trial.worst
+        return Verdict(
+            accepted=not findings,
+            reasons=tuple(dict.fromkeys(f.code for f in findings)),
+            max_error=worst.error if worst else None,
+            tolerance=worst.tolerance if worst else None,
+            reference_error=worst.reference_error if worst else None,
+            speedup=measured.speedup if measured else None,
+            time_ms=measured.time_ms if measured else None,
+            roofline_fraction=bound.expected_ms / measured.time_ms if bound and measured else None,
+            trials=trial.checked,
+            findings=tuple(findings),
+            measured=measured,
+            bound_ms=bound.expected_ms if bound else None,
+            bound=bound.words if bound else "",
+            seconds=time.perf_counter() - started,
+            notes=tuple([*description.notes, *trial.notes]),
+            **seen,
+        )
+
+
+def _clean(reference: ReferenceProcess) -> None:
+    with contextlib.suppress(Exception):
+        reference.call("cleanup", timeout=5)
+
+
+def warm_up(judge: Judge) -> threading.Thread:
+    """Starts the shared parents in the background, so that a first verdict does not wait for them."""
+    thread = threading.Thread(target=lambda: judge.host, daemon=True)
+    thread.start()
+    return thread

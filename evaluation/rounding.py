@@ -1,0 +1,178 @@
+"""A float64 run of a reference comes in, the error that honest float32 work may make goes out.
+
+While the mode is on, every operator's float64 result is disturbed by what float32 arithmetic could do to it: a few units in
+the last place for a pointwise operator, and for a sum of n terms what a plain loop makes, about sqrt(n) units of its partial
+sums where roundings are independent and n/2 where all terms are alike (Higham, Accuracy and Stability, section 4.2). n counts
+the terms that are not zero, so few of them leave little room. How far the outputs move is how far honest work may be off.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch._decomp import decomposition_table
+from torch.utils._python_dispatch import TorchDispatchMode
+
+aten = torch.ops.aten
+# Operator -> positions of the two factors; what else it adds is scaled by beta or is a bias.
+CONTRACTIONS = {
+    "mm": (0, 1), "bmm": (0, 1), "mv": (0, 1), "dot": (0, 1), "vdot": (0, 1), "linear": (0, 1), "convolution": (0, 1),
+    "addmm": (1, 2), "baddbmm": (1, 2), "addbmm": (1, 2), "addmv": (1, 2), "addr": (1, 2),
+}  # fmt: skip
+SUMS = {"sum", "mean", "nansum"}
+AVERAGES = {"avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d"}
+SCANS = {"cumsum"}
+PRODUCTS = {"prod", "cumprod"}
+COMPOSITE = {
+    "native_layer_norm", "native_group_norm", "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_functional",
+    "_softmax", "_log_softmax", "logsumexp", "mse_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "linalg_vector_norm", "nll_loss_forward", "std", "std_mean", "var_mean", "instance_norm",
+    "_fused_rms_norm", "logcumsumexp", "norm", "dist", "_euclidean_dist", "soft_margin_loss", "l1_loss", "log_sigmoid_forward",
+}  # fmt: skip
+EXACT = {
+    "max", "min", "amax", "amin", "aminmax", "argmax", "argmin", "sort", "topk", "relu", "relu_", "clamp", "clamp_min", "clamp_max",
+    "abs", "neg", "sign", "maximum", "minimum", "where", "cat", "stack", "constant_pad_nd", "reflection_pad2d", "replication_pad2d",
+    "gather", "index_select", "index", "embedding", "flip", "roll", "clone", "copy", "copy_", "_to_copy", "tril", "triu", "fill",
+    "fill_", "zero_", "zeros_like", "ones_like", "masked_fill", "scatter", "max_pool2d_with_indices", "max_pool3d_with_indices",
+    "threshold", "hardtanh", "hardtanh_", "repeat", "diag_embed", "floor", "ceil", "round", "trunc", "contiguous", "lift_fresh_copy",
+    "full", "zeros", "ones", "empty", "empty_like", "arange", "scalar_tensor", "full_like", "new_zeros", "new_ones", "nll_loss2d_forward",
+    "lift_fresh", "detach", "alias", "copysign", "frexp", "pixel_shuffle", "upsample_nearest2d", "unfold", "im2col",
+}  # fmt: skip
+VIEWS = {
+    "view", "_unsafe_view", "reshape", "permute", "transpose", "t", "expand", "squeeze", "unsqueeze", "slice", "select", "as_strided",
+    "split", "split_with_sizes", "chunk", "unbind", "diagonal", "flatten", "unflatten", "movedim", "narrow", "_reshape_alias", "view_as",
+}  # fmt: skip
+
+
+def name_of(func) -> str:
+    """`aten.add.Tensor` -> `add`."""
+    return func._schema.name.split("::")[-1]
+
+
+class Disturbed(TorchDispatchMode):
+    """Adds random float32-sized disturbances. `unit` is the unit roundoff (2^-24), `coherent` widens sums to their bound.
+
+    `amplitude` keeps the last operator's own allowance and `sources` how many operators disturbed: with one, the allowance
+    is exact and no random draw is needed.
+    """
+
+    def __init__(self, unit: float, seed: int, coherent: bool, silent: bool = False):
+        super().__init__()
+        self.unit, self.coherent, self.silent = unit, coherent, silent
+        self.generator = torch.Generator().manual_seed(seed)
+        self.sources = 0
+        self.amplitude: torch.Tensor | None = None
+        self.last: torch.Tensor | None = None
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        name = name_of(func)
+        if name in COMPOSITE and func in decomposition_table:
+            with self:
+                return decomposition_table[func](*args, **kwargs)
+        out = func(*args, **kwargs)
+        if name in EXACT or name in VIEWS or not _is_real(out):
+            return out
+        if name == "var":
+            first, *others = self._variance(out, args[0])
+            return first
+        amplitude = self._amplitude(name, func, out, args, kwargs)
+        return self._disturb(out, amplitude)
+
+    def _disturb(self, out, amplitude):
+        head = out[0] if isinstance(out, tuple | list) else out
+        if not isinstance(head, torch.Tensor) or not head.dtype.is_floating_point or head.dtype != torch.float64:
+            return out
+        self.sources += 1
+        self.amplitude, self.last = amplitude, head
+        if self.silent:
+            return out
+        noise = torch.rand(head.shape, dtype=torch.float64, generator=self.generator).mul_(2).sub_(1).mul_(amplitude)
+        head.add_(torch.nan_to_num_(noise, nan=0.0, posinf=0.0, neginf=0.0)) if not _overlaps(head) else None
+        return out
+
+    def _variance(self, out, x):
+        n = max(1, x.numel() // max(1, out.numel()))
+        spread = out.abs() + x.detach().pow(2).mean()
+        return (self._disturb(out, self.unit * (2 * math.sqrt(n) + 4) * spread),)
+
+    def _terms(self, count, total, squares):
+        """Allowance of a sum: `count` terms, their sum and the sum of their squares."""
+        growth = 0.6 * count if self.coherent else 2 * torch.sqrt(count) * (1 + 8 * self.unit * count)
+        return self.unit * (growth + 2) * (total.abs() + 2 * torch.sqrt(squares))
+
+    def _amplitude(self, name, func, out, args, kwargs):
+        u = self.unit
+        head = out[0] if isinstance(out, tuple | list) else out
+        if name in CONTRACTIONS:
+            return self._contraction(name, func, head, args, kwargs)
+        if name in SUMS:
+            x, rest = args[0].double(), args[1:]
+            count = aten.sum.dim_IntList(_present(x), rest[0], rest[1] if len(rest) > 1 else False) if rest else _present(x).sum()
+            squares = aten.sum.dim_IntList(x * x, rest[0], rest[1] if len(rest) > 1 else False) if rest else (x * x).sum()
+            total = head * count if name == "mean" else head
+            size = max(1, x.numel() // max(1, head.numel())) if name == "mean" else 1
+            total = head * size if name == "mean" else total
+            return self._terms(count, total, squares) / size + 2 * u * head.abs()
+        if name in SCANS:
+            x, dim = args[0], args[1]
+            return self._terms(_present(x).cumsum(dim), head, (x * x).cumsum(dim))
+        if name in PRODUCTS:
+            n = max(args[0].shape[args[1]] if len(args) > 1 and args[0].ndim else args[0].numel(), 1)
+            return u * (n + 2) * head.abs()
+        if name in AVERAGES:
+            size = max(1, args[0].numel() // max(1, head.numel()))
+            bound = func(args[0].abs(), *args[1:], **kwargs)
+            return u * (2 * math.sqrt(size) + 6) * bound
+        if name in {"add", "sub", "rsub", "add_", "sub_", "lerp", "addcmul", "addcdiv"}:
+            operands = [a.abs() for a in args if isinstance(a, torch.Tensor) and a.dtype == torch.float64]
+            return u * (2 * head.abs() + sum(operands[1:], operands[0])) if operands else 2 * u * head.abs()
+        return u * (2 if name in {"mul", "div", "mul_", "div_", "sqrt", "reciprocal"} else 6) * head.abs()
+
+    def _contraction(self, name, func, out, args, kwargs):
+        i, j = CONTRACTIONS[name]
+        a, b = args[i], args[j]
+
+        def again(left, right):
+            changed = list(args)
+            changed[i], changed[j] = left, right
+            if name in {"convolution", "linear"} and len(changed) > 2:
+                changed[2] = None
+            elif i == 1:
+                changed[0] = torch.zeros((), dtype=torch.float64)
+                changed[0] = changed[0].expand(out.shape)
+            scalars = {k: v for k, v in kwargs.items() if k not in {"alpha", "beta"}}
+            return func(*changed, **scalars)
+
+        dense = bool((a != 0).double().mean() > 0.9) and bool((b != 0).double().mean() > 0.9)
+        squares = again(a * a, b * b)
+        if dense:
+            count = torch.tensor(float(_length(name, args, a, b)), dtype=torch.float64)
+        else:
+            count = again(_present(a), _present(b))
+        return self._terms(count, out, squares.clamp_min(0)) + 2 * self.unit * out.abs()
+
+
+def _length(name, args, a, b) -> int:
+    """Terms of one output element of a contraction without zeros."""
+    if name == "convolution":
+        transposed = args[6]
+        kernel = b[0, 0].numel()
+        return kernel * (b.shape[0] // args[8] if transposed else b.shape[1])
+    if name == "addr":
+        return 1
+    return a.shape[-1]
+
+
+def _present(x: torch.Tensor) -> torch.Tensor:
+    return (x != 0).to(torch.float64)
+
+
+def _is_real(out) -> bool:
+    head = out[0] if isinstance(out, tuple | list) and out else out
+    return isinstance(head, torch.Tensor) and head.dtype == torch.float64
+
+
+def _overlaps(x: torch.Tensor) -> bool:
+    return any(stride == 0 and size > 1 for stride, size in zip(x.stride(), x.shape))

@@ -1,0 +1,63 @@
+"""A candidate comes in, a `Maker` goes out: how its language is built and how a contained process of it is started."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from . import native
+from .build import Library, build
+from .candidate import Candidate
+from .contained import Contained
+from .sandbox import Sandbox
+from .signature import Signature
+
+
+class Maker(Protocol):
+    """Starts contained processes of one built candidate."""
+
+    collects: bool  # outputs reach the arena only when asked for
+    watches_calls: bool  # it can report which library operators the candidate called
+
+    def describe(self, description, reference) -> None:
+        """Learns the task's call."""
+        ...
+
+    def start(self, scalars: tuple, slots: int, threads: int) -> Contained:
+        """A new process. Raises `contained.Ended`."""
+        ...
+
+    def close(self) -> None:
+        """Gives back what it holds."""
+        ...
+
+
+class NativeMaker:
+    """C and C++."""
+
+    collects = False
+    watches_calls = False
+
+    def __init__(self, library: Library, source: str, sandbox: Sandbox):
+        self.library, self.source, self.sandbox = library, source, sandbox
+        self.signature: Signature | None = None
+
+    def describe(self, description, reference) -> None:
+        self.signature = description.signature
+
+    def start(self, scalars: tuple, slots: int, threads: int) -> Contained:
+        assert self.signature is not None
+        return native.start(self.library, self.source, self.signature, scalars, slots, threads, self.sandbox)
+
+    def close(self) -> None:
+        pass
+
+
+def maker_for(candidate: Candidate, sandbox: Sandbox, threads: int, parents: dict[str, object]) -> Maker:
+    """Builds a candidate. Raises `build.NotBuilt`."""
+    if candidate.language == "python":
+        from .python import PythonMaker, PythonParent
+
+        if "python" not in parents:
+            parents["python"] = PythonParent(sandbox, threads)
+        return PythonMaker(candidate, parents["python"])  # pyright: ignore[reportArgumentType]
+    return NativeMaker(build(candidate.source, candidate.language, sandbox), candidate.source, sandbox)
