@@ -21,6 +21,7 @@ from ...ir.module import Module
 from ...ir.types import BYTES, Dim
 from ...passes.plan_memory import place
 from .layout import Layout
+from .printer import THREADS
 
 @dataclass(frozen=True)
 class Made:
@@ -46,8 +47,8 @@ class Bound:
     shapes: Mapping[str, tuple[int, ...]]
 
 
-def bind(layout: Layout, shapes: Sequence[tuple[int, ...]]) -> Bound:
-    """Everything that depends on the shapes of the user inputs. Raises InputMismatch."""
+def bind(layout: Layout, shapes: Sequence[tuple[int, ...]], threads: int) -> Bound:
+    """Everything that depends on the shapes of the user inputs and the number of threads. Raises InputMismatch."""
     env = match_shapes(layout.module, shapes)
     sizes = {name: evaluated(t, env) for name, t in layout.module.types.items()}
     nbytes = {name: math.prod(shape) * BYTES[layout.module.types[name].dtype] for name, shape in sizes.items()}
@@ -55,12 +56,13 @@ def bind(layout: Layout, shapes: Sequence[tuple[int, ...]]) -> Bound:
     for root, home in layout.sharing.home.items():
         members[home] = max(members.get(home, 0), nbytes[root])
     offsets, total = place(layout.sharing.temporaries, members)
-    numbers = [offsets[name] for name in layout.arena] + [nbytes[target] for target, _ in layout.copies]
+    scratch = max((evaluate(e, {**env, THREADS: threads}) for e in layout.scratch), default=0)
+    numbers = [*(offsets[name] for name in layout.arena), *(nbytes[target] for target, _ in layout.copies), total]
     given = {i.name for i in layout.module.inputs}
     outputs = tuple(_made(layout, name, sizes[name], given) for name in layout.module.outputs)
     dims = [env[d.name] for d in layout.module.dims]
     return Bound(
-        env, (ctypes.c_int64 * len(dims))(*dims), (ctypes.c_int64 * len(numbers))(*numbers), total,
+        env, (ctypes.c_int64 * len(dims))(*dims), (ctypes.c_int64 * len(numbers))(*numbers), total + scratch,
         tuple(members.get(name, nbytes[name]) for name in layout.fresh), outputs, sizes,
     )  # fmt: skip
 

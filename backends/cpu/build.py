@@ -9,60 +9,83 @@ from pathlib import Path
 from ...ir.kernel import Program
 from ...ir.machine import Machine
 from ...ir.module import Launch, Module
+from ...ir.text import print_program
 from ..toolchain import Headers, compile_library, cores
-from .codegen import declaration, translation_unit
-from .entry import entry_source
-from .isa import by_name
+from .entry import entry_source, place
+from .isa import Isa, by_name
 from .layout import Layout, layout
+from .printer import HEADER, print_function, scratch_bytes
 
 INCLUDE = Path(__file__).parent / "include"
-HEADERS = ("warploom_cpu.h", "warploom_math.h")
+HEADERS = (HEADER, "warploom_math.h")
+PER_CALLER = "-DWL_PER_CALLER=__thread"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A program as printed: under `program.name`, with the params that share memory with another param in this launch."""
+
+    program: Program
+    may_alias: frozenset[str]
 
 
 @dataclass(frozen=True)
 class Printed:
-    """`programs`: C symbol -> program (equal programs are printed once); `symbols`: launch number -> C symbol."""
+    """`kernels`: C symbol -> kernel (equal ones are printed once); `symbols`: the C symbol of each launch."""
 
     layout: Layout
-    programs: Mapping[str, Program]
+    kernels: Mapping[str, Kernel]
     symbols: tuple[str, ...]
-    isa: str
+    isa: Isa
 
     def units(self, count: int) -> list[str]:
         """Translation units of about equal length, the entry in a unit of its own."""
-        texts = {name: len(str(p)) for name, p in self.programs.items()}
-        bins: list[list[str]] = [[] for _ in range(max(1, min(count, len(texts))))]
-        for name in sorted(texts, key=lambda n: -texts[n]):
-            min(bins, key=lambda b: sum(texts[n] for n in b)).append(name)
-        return [translation_unit([self.programs[n] for n in b], self.isa) for b in bins if b] + [self.entry()]
+        bodies = self.functions()
+        bins: list[list[str]] = [[] for _ in range(max(1, min(count, len(bodies))))]
+        for name in sorted(bodies, key=lambda n: (-len(bodies[n]), n)):
+            min(bins, key=lambda b: sum(len(bodies[n]) for n in b)).append(name)
+        return [unit(bodies[n] for n in b) for b in bins if b] + [self.entry()]
+
+    def functions(self) -> dict[str, str]:
+        """{C symbol: C++ function, under its kernel text}."""
+        return {name: _commented(k.program) + print_function(k.program, self.isa, k.may_alias) for name, k in self.kernels.items()}
 
     def entry(self) -> str:
-        names = dict(zip(map(id, self.layout.launches), self.symbols))
-
-        def declare(launch: Launch) -> str:
-            return declaration(self.programs[names[id(launch)]])
-
-        def call(launch: Launch, pointers: list[str], dims: list[str]) -> str:
-            return f"{names[id(launch)]}({', '.join([*pointers, *dims])});"
-
-        return entry_source(self.layout, declare, call)
+        return entry_source(self.layout, self.symbols)
 
     def sources(self) -> dict[str, str]:
         """{kernel name: C++ source}, each a unit of its own."""
-        return {name: translation_unit([program], self.isa) for name, program in self.programs.items()}
+        return {name: unit([body]) for name, body in self.functions().items()}
 
 
-def printed(module: Module, isa: str) -> Printed:
-    """Give every distinct program a symbol of its own."""
-    lay = layout(module)
-    names: dict[Program, str] = {}
+def unit(functions) -> str:
+    """A C++ file with these functions."""
+    return "\n".join([f'#include "{HEADER}"', "namespace wl {", "", *functions, "}  // namespace wl", ""])
+
+
+def _commented(program: Program) -> str:
+    return "".join(f"// {line}\n" for line in print_program(program).splitlines())
+
+
+def printed(module: Module, isa_name: str) -> Printed:
+    """Lay the module out and give every distinct kernel a symbol of its own."""
+    isa, lay = by_name(isa_name), layout(module)
+    names: dict[tuple[Program, frozenset[str]], str] = {}
     for launch in lay.launches:
-        names.setdefault(replace(launch.program, name=""), f"{launch.program.name}_{len(names)}")
-    programs = {name: replace(program, name=name) for program, name in names.items()}
-    return Printed(lay, programs, tuple(names[replace(x.program, name="")] for x in lay.launches), isa)
+        names.setdefault(_identity(lay, launch), f"{launch.program.name}_{len(names)}")
+    kernels = {name: Kernel(replace(program, name=name), alias) for (program, alias), name in names.items()}
+    symbols = tuple(names[_identity(lay, launch)] for launch in lay.launches)
+    needs = {name: scratch_bytes(k.program, isa) for name, k in kernels.items()}
+    return Printed(replace(lay, scratch=tuple(needs[s] for s in symbols)), kernels, symbols, isa)
+
+
+def _identity(lay: Layout, launch: Launch) -> tuple[Program, frozenset[str]]:
+    places = [place(lay, arg) for arg in launch.args]
+    alias = frozenset(b.name for b, p in zip(launch.program.params, places) if places.count(p) > 1)
+    return replace(launch.program, name=""), alias
 
 
 def build(code: Printed, machine: Machine) -> Path:
     """Compile the printed module (from the build cache where it is there)."""
     headers = Headers.read(INCLUDE, *HEADERS)
-    return compile_library(code.units(cores()), by_name(machine.isa).flags, headers)
+    return compile_library(code.units(cores()), (*by_name(machine.isa).flags, PER_CALLER), headers)

@@ -1,35 +1,32 @@
 """The one C entry of a module: a Layout comes in, C++ text goes out that runs any range of the module's launches.
 
 `warploom_run(table, dims, arena, offsets, threads, first, last)`: `table` are pointers by slot, `dims` the symbolic dims, `offsets` the
-arena offsets followed by the byte counts of the updates.
+arena offsets of the temporaries, then the byte counts of the updates, then the arena offset of the kernels' scratch memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
-from ...ir.module import Launch
+from ...ir.expr import ZERO
 from .layout import Layout
-
-C_TYPES = {
-    "f64": "double", "f32": "float", "f16": "_Float16", "bf16": "uint16_t", "i64": "int64_t", "i32": "int32_t", "i16": "int16_t",
-    "i8": "int8_t", "u8": "uint8_t", "b1": "uint8_t",
-}  # fmt: skip
+from .printer import THREADS
 
 ENTRY = "warploom_run"
 
 
-def entry_source(layout: Layout, declare: Callable[[Launch], str], call: Callable[[Launch, list[str], list[str]], str]) -> str:
-    """`declare(launch)` is the prototype of its kernel; `call(launch, pointers, dims)` a statement that runs it."""
+def entry_source(layout: Layout, symbols: Sequence[str]) -> str:
+    """`symbols`: the C function of each launch."""
     launches = layout.launches
-    prototypes = dict.fromkeys(declare(launch) for launch in launches)
-    cases = [f"    case {n}: {call(x, _pointers(layout, x), _dims(layout, x))} break;" for n, x in enumerate(launches)]
+    prototypes = dict.fromkeys(_prototype(layout, n, symbols[n]) for n in range(len(launches)))
+    cases = [f"    case {n}: {symbols[n]}({', '.join(_arguments(layout, n))}); break;" for n in range(len(launches))]
     if layout.copies:
         cases.append(f"    case {len(launches)}: {_copies(layout)} break;")
     return "\n".join([
-        "#include <cstdint>", "#include <cstring>", "#include <omp.h>", *prototypes, "",
+        "#include <cstdint>", "#include <cstring>", "#include <omp.h>", 'extern "C" {',
+        f"__attribute__((weak)) __thread int {THREADS} = 1;", *prototypes, "}", "",
         f'extern "C" void {ENTRY}(void** table, const int64_t* dims, char* arena, const int64_t* offsets, int threads, int first, int last) {{',
-        "  omp_set_num_threads(threads);",
+        f"  {THREADS} = threads;", "  omp_set_num_threads(threads);",
         "  for (int step = first; step < last; ++step) switch (step) {",
         *cases,
         "  }", "}", "",
@@ -45,13 +42,22 @@ def place(layout: Layout, name: str) -> str:
     return f"table[{layout.slots[home]}]"
 
 
-def _pointers(layout: Layout, launch: Launch) -> list[str]:
-    return [f"({C_TYPES[b.dtype]}*){place(layout, arg)}" for arg, b in zip(launch.args, launch.program.params)]
+def _prototype(layout: Layout, number: int, symbol: str) -> str:
+    program = layout.launches[number].program
+    kinds = ["int64_t"] * len(program.dims) + ["void*"] * len(program.params) + ["char*"] * _needs_scratch(layout, number)
+    return f"void {symbol}({', '.join(kinds)});"
 
 
-def _dims(layout: Layout, launch: Launch) -> list[str]:
-    order = [d.name for d in layout.module.dims]
-    return [f"dims[{order.index(d.name)}]" for d in launch.program.dims]
+def _arguments(layout: Layout, number: int) -> list[str]:
+    """Dims, pointers and scratch, in the order of `printer.print_function`."""
+    launch, order = layout.launches[number], [d.name for d in layout.module.dims]
+    dims = [f"dims[{order.index(d.name)}]" for d in launch.program.dims]
+    scratch = [f"arena + offsets[{len(layout.arena) + len(layout.copies)}]"] * _needs_scratch(layout, number)
+    return [*dims, *(place(layout, arg) for arg in launch.args), *scratch]
+
+
+def _needs_scratch(layout: Layout, number: int) -> bool:
+    return bool(layout.scratch) and layout.scratch[number] != ZERO
 
 
 def _copies(layout: Layout) -> str:

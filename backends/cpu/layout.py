@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...ir.expr import Expr
 from ...ir.module import Aten, Launch, Library, Module
 from ...passes.plan_memory import Sharing, launched, share, touched
 
@@ -27,7 +28,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Layout:
-    """`slots`: storage -> index in the pointer table; `arena`: storage -> index in the offset table, for temporaries."""
+    """`slots`: storage -> index in the pointer table; `arena`: storage -> index in the offset table, for temporaries.
+
+    `scratch`: bytes of scratch memory that each kernel needs, over the dims and the number of threads (`printer.THREADS`).
+    """
 
     module: Module
     inputs: tuple[str, ...]
@@ -40,6 +44,7 @@ class Layout:
     segments: tuple[Segment, ...]
     copies: tuple[tuple[str, str], ...]
     late: tuple[tuple[str, str], ...]
+    scratch: tuple[Expr, ...] = ()
 
     @property
     def launches(self) -> tuple[Launch, ...]:

@@ -72,14 +72,15 @@ class Runtime:
 
     def _prepare(self, args: Sequence[torch.Tensor]) -> _Call:
         dense = self._dense_inputs(args)
-        bound = self._bounds.get(tuple([t.shape for t in dense])) or self._bind(dense)
+        threads = 1 if _forked else self.threads or torch.get_num_threads()
+        bound = self._bounds.get((threads, *[t.shape for t in dense])) or self._bind(dense, threads)
         for number, given in self._ranged:
             check_within(given, dense[number], bound.env)
         weights, pointers = self._weights()
         arena = pool.storage(bound.arena_bytes) if bound.arena_bytes else None
         fresh = [pool.storage(n) for n in bound.fresh_bytes]
         table = self._table(*[t.data_ptr() for t in dense], *pointers, *[s.data_ptr() for s in fresh])
-        return _Call(args, dense, weights, bound, arena, fresh, table, {})
+        return _Call(args, dense, weights, bound, threads, arena, fresh, table, {})
 
     # -------------------------------------------------------------------------------------------- inputs and weights
     def _dense_inputs(self, args: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -95,11 +96,11 @@ class Runtime:
             dense.append(t if t.is_contiguous() else t.contiguous())
         return dense
 
-    def _bind(self, dense: Sequence[torch.Tensor]) -> Bound:
-        bound = bind(self.layout, [tuple(t.shape) for t in dense])
+    def _bind(self, dense: Sequence[torch.Tensor], threads: int) -> Bound:
+        bound = bind(self.layout, [tuple(t.shape) for t in dense], threads)
         if len(self._bounds) >= _KEPT_SHAPES:
             self._bounds.clear()
-        self._bounds[tuple([t.shape for t in dense])] = bound
+        self._bounds[(threads, *[t.shape for t in dense])] = bound
         return bound
 
     def _weights(self) -> tuple[list[torch.Tensor], list[int]]:
@@ -140,9 +141,8 @@ class Runtime:
 
     # -------------------------------------------------------------------------------------------- steps
     def _run(self, call: _Call, first: int, last: int) -> None:
-        threads = 1 if _forked else self.threads or torch.get_num_threads()
         base = call.arena.data_ptr() if call.arena is not None else 0
-        self.entry(call.table, call.bound.dims, base, call.bound.offsets, threads, first, last)
+        self.entry(call.table, call.bound.dims, base, call.bound.offsets, call.threads, first, last)
 
     def _run_mixed(self, call: _Call) -> None:
         """Runs of launches with ATen steps in between."""
@@ -214,6 +214,7 @@ class _Call:
     dense: list[torch.Tensor]
     weights: list[torch.Tensor]
     bound: Bound
+    threads: int
     arena: torch.UntypedStorage | None
     fresh: list[torch.UntypedStorage]
     table: ctypes.Array

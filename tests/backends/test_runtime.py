@@ -1,4 +1,4 @@
-"""The runtime on hand-written kernels: shapes, views, updates, ATen steps, weights that change, threads, forks."""
+"""The runtime on small modules: shapes, views, updates, ATen steps, weights that change, threads, forks."""
 
 import os
 import threading
@@ -6,11 +6,10 @@ import threading
 import pytest
 import torch
 from warploom.backends.cpu.allocator import pool
-from warploom.backends.cpu.entry import C_TYPES, entry_source
-from warploom.backends.cpu.isa import detect
-from warploom.backends.cpu.layout import layout
+from warploom.backends.cpu.build import build as build_library
+from warploom.backends.cpu.build import printed
+from warploom.backends.cpu.host import host
 from warploom.backends.cpu.runtime import Runtime, load
-from warploom.backends.toolchain import compile_library
 from warploom.ir.diagnostic import InputMismatch
 from warploom.ir.expr import Const, Var
 from warploom.ir.graph import Extern, Input, Node, Ref, TensorType, Value
@@ -25,9 +24,9 @@ def integers(*shape: int, **options) -> torch.Tensor:
 
 
 def pointwise(name: str, formula: str, *sources: str, extent: str = "4096", dims: str = "") -> Launch:
-    """A launch that computes y[i] = formula; the C text is in `KERNELS`."""
+    """A launch that computes y[i] = formula."""
     params = ", ".join([*(f"{s}: f32[{extent}]" for s in sources), f"y: f32[{extent}]"])
-    text = f"def {name}({dims}{params}):\n    for i in block(0, {extent}):\n        y[i] = {formula}\n"
+    text = f"def {name}({dims}{params}):\n    for i in serial(0, {extent}):\n        y[i] = {formula}\n"
     program = parse_program(text)
     return Launch(program, (), program, "")
 
@@ -36,30 +35,9 @@ def run(launch: Launch, *args: str) -> Launch:
     return Launch(launch.program, args, launch.naive, "")
 
 
-def c_kernel(launch: Launch) -> str:
-    program = launch.program
-    body = program.body[0].body[0]
-    from warploom.ir.text import print_expr
-
-    return f"""{prototype(launch)} {{
-#pragma omp parallel for
-  for (int64_t i = 0; i < {print_expr(program.body[0].hi)}; ++i) y[i] = {print_expr(body.value)};
-}}"""
-
-
-def prototype(launch: Launch) -> str:
-    params = [f"{C_TYPES[b.dtype]}* {b.name}" for b in launch.program.params] + [
-        f"int64_t {d.name}" for d in launch.program.dims
-    ]
-    return f'extern "C" void {launch.program.name}({", ".join(params)})'
-
-
 def build(module: Module, weights=None, threads=None) -> Runtime:
-    lay = layout(module)
-    kernels = {x.program.name: c_kernel(x) for x in lay.launches}
-    entry = entry_source(lay, lambda x: prototype(x) + ";", lambda x, p, d: f"{x.program.name}({', '.join([*p, *d])});")
-    path = compile_library(["#include <cstdint>\n" + "\n".join(kernels.values()), entry], detect().flags)
-    return load(lay, path, weights or {}, threads)
+    code = printed(module, host().isa)
+    return load(code.layout, build_library(code, host()), weights or {}, threads)
 
 
 def f32(*shape) -> TensorType:
