@@ -1,0 +1,85 @@
+"""Scheduled Programs to C++. Comes in: Programs and an instruction set. Goes out: one `extern "C"` function per program
+
+    void NAME(int64_t dim.., T* param.., char* scratch)
+
+where `scratch` (64-byte aligned, `scratch_bytes` long) is a parameter only when the program needs some. Buffers are dense and
+row-major; f16 and bf16 are stored as 2 bytes, b1 as 1. Parallel regions have the team size that the caller set with
+`omp_set_num_threads`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ...ir.expr import Const, Expr, Var, add, mul
+from ...ir.kernel import Buffer, Program
+from ...ir.text import print_program
+from .codegen.dtypes import STORAGE
+from .codegen.expand import expand
+from .codegen.place import Layout, layout
+from .codegen.statements import Statements
+from .codegen.writer import KEYWORDS, Writer
+from .isa import Isa
+
+HEADER = "warploom_cpu.h"
+THREADS = "threads"  # the Var that `scratch_bytes` uses for the team size
+
+
+def symbol(program: Program) -> str:
+    """The C name of a program's function."""
+    return program.name + "_kernel" if program.name in KEYWORDS else program.name
+
+
+def scratch_bytes(program: Program, isa: Isa) -> Expr:
+    """Bytes of scratch memory, over the program's dims and `THREADS`; Const(0) when the function takes none."""
+    return _scratch(layout(expand(program, isa.lanes), isa.lanes))
+
+
+def _scratch(plan: Layout) -> Expr:
+    return add(plan.shared, mul(plan.thread, Var(THREADS)))
+
+
+def print_function(program: Program, isa: Isa, may_alias: Iterable[str] = ()) -> str:
+    """C++ of one program. `may_alias`: params that share memory with another param, so that no order of accesses is assumed."""
+    expanded = expand(program, isa.lanes)
+    plan = layout(expanded, isa.lanes)
+    writer = Writer({symbol(program)})
+    printer = Statements(expanded, plan, isa.lanes, writer)
+    head = _signature(program, printer, plan, frozenset(may_alias))
+    printer.body(expanded.body)
+    checks = [
+        f"    const bool {printer.name(b)}_streams = {' && '.join([f'aligned({printer.name(b)})', *sorted(c)])};"
+        for b, c in printer.streams.items()
+    ]
+    return "\n".join([head, *checks, *writer.lines, "}", ""])
+
+
+def _signature(p: Program, printer: Statements, plan: Layout, may_alias: frozenset[str]) -> str:
+    written = set(p.written())
+    args = [f"int64_t {printer.name(d.name)}" for d in p.dims]
+    args += [_param(b, printer, b.name in written, b.name in may_alias) for b in p.params]
+    if _scratch(plan) != Const(0):
+        args.append("char* scratch")
+    return f'extern "C" void {symbol(p)}({", ".join(args)}) {{'
+
+
+def _param(b: Buffer, printer: Statements, written: bool, alias: bool) -> str:
+    return f"{'' if written else 'const '}{STORAGE[b.dtype]}*{' ' if alias else ' __restrict '}{printer.name(b.name)}"
+
+
+def declaration(program: Program, isa: Isa) -> str:
+    """The C prototype of a program's function, for a caller that does not include the header."""
+    args = [f"int64_t {d.name}" for d in program.dims] + [
+        f"{'' if b.name in program.written() else 'const '}void* {b.name}" for b in program.params
+    ]
+    scratch = ["char* scratch"] if scratch_bytes(program, isa) != Const(0) else []
+    return f'extern "C" void {symbol(program)}({", ".join([*args, *scratch])});'
+
+
+def translation_unit(programs: Iterable[Program], isa: Isa, entry: str | None = None) -> str:
+    """A C++ file with the functions of several programs, each under its kernel text, and after them the text `entry`."""
+    parts = [f'#include "{HEADER}"', "namespace wl {", ""]
+    for p in programs:
+        parts += [*(f"// {line}" for line in print_program(p).splitlines()), print_function(p, isa)]
+    parts += ["}  // namespace wl", *([entry] if entry else []), ""]
+    return "\n".join(parts)
