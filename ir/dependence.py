@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from .expr import Const, Expr, Load, Op, Var, affine, names, simplify
+from .expr import Expr, Load, Op, Var, affine, simplify
 from .kernel import Alloc, Body, Buffer, For, If, Stmt
 from .prove import excluded, primed
 from .scope import Access, Scope, accesses, allocated_names, path_facts, written_names
@@ -59,10 +59,13 @@ def by_buffer(found: Iterable[Reach], without: frozenset[str]) -> dict[str, list
     return out
 
 
-def conflict(loop: For, scope: Scope) -> Conflict | None:
-    """The first conflict between iterations of `loop`, which stands in `scope`; None when they are independent."""
+def conflict(loop: For, scope: Scope, scans: bool = False) -> Conflict | None:
+    """The first conflict between iterations of `loop`, which stands in `scope`; None when they are independent.
+
+    `scans`: a scan whose innermost loop this is counts as independent (lanes and vector loops carry it out in order).
+    """
     for name, found in by_buffer(reaches(loop.body), allocated_names(loop.body)).items():
-        if commutes(found):
+        if commutes(found) or (scans and _one_scan(found)):
             continue
         bad = meeting(loop, scope, found, found)
         if bad is not None:
@@ -74,6 +77,22 @@ def commutes(found: list[Reach]) -> bool:
     """Only read, or only combined into with one monoid."""
     modes = {r.mode for r in found}
     return modes == {"r"} or (len(modes) == 1 and next(iter(modes)).startswith("+"))
+
+
+def _one_scan(found: list[Reach]) -> bool:
+    inner = any(isinstance(s, For) for r in found for s in r.path)
+    return len(found) == 1 and found[0].mode.startswith("scan+") and not inner
+
+
+def crossed(loop: For, scope: Scope) -> list[Reach]:
+    """Reduces below `loop` that combine into one element from several of its iterations."""
+    out: list[Reach] = []
+    for found in by_buffer(reaches(loop.body), allocated_names(loop.body)).values():
+        if all(r.mode.startswith("+") for r in found):
+            stores = [replace(r, access=replace(r.access, mode="w")) for r in found]
+            if meeting(loop, scope, stores, stores) is not None:
+                out += found
+    return out
 
 
 def meeting(loop: For, scope: Scope, first: list[Reach], second: list[Reach]) -> Stmt | None:
@@ -157,8 +176,3 @@ def independent_of_order(chain: list[For], body: Body, scope: Scope) -> dict[str
         if found is not None:
             out[loop.axis] = found
     return out
-
-
-def crossing(loop: For, statement: Stmt, targets: tuple[Load, ...]) -> bool:
-    """Whether some target's index does not plainly depend on the axis, so that a Reduce may run across it."""
-    return any(loop.axis not in names(Op("+", (Const(0), t)) if not t.index else t) for t in targets)

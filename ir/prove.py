@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import gcd
 
-from .expr import OPS, Cast, Const, Expr, Load, Op, Var, loads, substitute
+from .expr import OPS, Cast, Const, Expr, Load, Op, Var, loads, names, substitute
 from .kernel import Buffer
 from .types import is_int
 
@@ -293,14 +293,19 @@ def _add(rows: dict[frozenset, int], c: Poly) -> bool:
 
 
 def _cheapest(rows: dict[frozenset, int]) -> Monomial | None:
-    ups: dict[Monomial, int] = {}
-    downs: dict[Monomial, int] = {}
+    """The unknown to eliminate next: one that loses no integer solutions if there is one, then the one that adds fewest rows."""
+    ups: dict[Monomial, list[int]] = {}
+    downs: dict[Monomial, list[int]] = {}
     for row in rows:
         for m, v in row:
-            side = ups if v > 0 else downs
-            side[m] = side.get(m, 0) + 1
+            (ups if v > 0 else downs).setdefault(m, []).append(abs(v))
     every = ups.keys() | downs.keys()
-    return min(every, key=lambda m: (ups.get(m, 0) * downs.get(m, 0) - ups.get(m, 0) - downs.get(m, 0), repr(m)), default=None)
+    return min(every, key=lambda m: _cost(m, ups.get(m, []), downs.get(m, [])), default=None)
+
+
+def _cost(m: Monomial, up: list[int], down: list[int]) -> tuple:
+    exact = max(up, default=1) == 1 or max(down, default=1) == 1
+    return not exact, len(up) * len(down) - len(up) - len(down), repr(m)
 
 
 def _eliminate(rows: dict[frozenset, int], unknown: Monomial) -> bool:
@@ -339,8 +344,23 @@ def excluded(conditions: Iterable[Expr], buffers: Mapping[str, Buffer], written:
 def implied(
     goal: Expr, conditions: Iterable[Expr], buffers: Mapping[str, Buffer], written: frozenset[str] = frozenset()
 ) -> bool:
-    """Whether `conditions` entail the condition `goal`."""
-    return excluded([*conditions, Op("not", (goal,))], buffers, written)
+    """Whether `conditions` entail the condition `goal`; only those connected with it by names are looked at."""
+    return excluded([*_connected(goal, list(conditions)), Op("not", (goal,))], buffers, written)
+
+
+def _connected(goal: Expr, conditions: list[Expr]) -> list[Expr]:
+    reached = _mentioned(goal)
+    left = [(c, _mentioned(c)) for c in conditions]
+    while True:
+        near = {id(c) for c, used in left if not used.isdisjoint(reached)}
+        grown = reached.union(*(used for c, used in left if id(c) in near))
+        if grown == reached:
+            return [c for c, _ in left if id(c) in near]
+        reached = grown
+
+
+def _mentioned(e: Expr) -> frozenset[str]:
+    return names(e) | {x.buffer for x in loads(e)}
 
 
 def primed(e: Expr, names: Iterable[str]) -> Expr:

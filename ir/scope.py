@@ -93,7 +93,7 @@ def axis_names(body: Body) -> frozenset[str]:
 # ------------------------------------------------------------------------------------------------ accesses
 @dataclass(frozen=True)
 class Access:
-    """One access of a statement: `mode` is r, w or +monoid (combined into); `given` are the lazy conditions inside the expression."""
+    """One access of a statement: `mode` is r, w, +monoid (combined into) or scan+monoid (combined into, in order); `given` are the lazy conditions inside the expression."""
 
     mode: str
     place: Load
@@ -108,7 +108,7 @@ def accesses(s: Stmt) -> Iterator[Access]:
         yield from _reads(s, (*s.index, s.value))
     elif isinstance(s, Reduce):
         for t in s.targets:
-            yield Access("+" + s.monoid, t, (), s)
+            yield Access(("scan+" if s.running else "+") + s.monoid, t, (), s)
         for t in s.running:
             yield Access("w", t, (), s)
         yield from _reads(s, (*(i for t in (*s.targets, *s.running) for i in t.index), *s.values))

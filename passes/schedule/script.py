@@ -9,8 +9,9 @@ from __future__ import annotations
 import ast
 from dataclasses import MISSING, fields
 
-from ...ir.diagnostic import IllegalProgram, IllegalStep, ParseError, Place
+from ...ir.diagnostic import IllegalProgram, IllegalStep, ParseError, Place, TypeMismatch
 from ...ir.kernel import Program
+from ...ir.verify import verify
 from .accumulators import Accumulate, Rfactor
 from .expand import Expand
 from .loops import Bind, Collapse, Fission, Fuse, Rename, Reorder, Split, Unroll
@@ -40,21 +41,23 @@ Script = tuple[Step, ...]
 
 
 def apply(program: Program, script: str | Script) -> Program:
-    """Run the steps of `script` on `program`. Raises ParseError or IllegalStep."""
+    """Run the steps of `script` on `program`, which must be legal. Raises ParseError or IllegalStep."""
     for step in parse_script(script) if isinstance(script, str) else script:
         program = run_step(program, step)
     return program
 
 
 def run_step(program: Program, step: Step) -> Program:
+    """One step, the program after it verified."""
     try:
-        return step.apply(program)
+        out = step.apply(program)
     except IllegalStep as e:
         raise IllegalStep(f"{print_step(step)}: {e.message}", hint=e.hint, place=e.place) from None
-    except IllegalProgram as e:
-        raise IllegalStep(
-            f"{print_step(step)} would give an illegal program: {e.message}", hint=e.hint, place=e.place
-        ) from None
+    try:
+        verify(out)
+    except (IllegalProgram, TypeMismatch) as e:
+        raise IllegalStep(f"{print_step(step)} would break the rule {e.message}", hint=e.hint, place=e.place) from None
+    return out
 
 
 # ------------------------------------------------------------------------------------------------ print
