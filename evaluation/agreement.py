@@ -61,9 +61,17 @@ def _one_seed(subject: Subject, example: Sequence[object], seed: int) -> list[Di
         eager = run_eager(subject.model, args, seed)
     ours = run_compiled(subject, args, seed)
     if ours.others != eager.others or len(ours.leaves) != len(eager.leaves):
-        return [Difference("result", float("inf"), 0.0, 1.0, False, "its structure or a value that is no tensor differs from eager's")]
+        return [
+            Difference(
+                "result", float("inf"), 0.0, 1.0, False, "its structure or a value that is no tensor differs from eager's"
+            )
+        ]
     reference = _reference(subject, args, seed)
-    names = [*(f"output {n}" for n in range(len(eager.leaves))), *subject.updated, *(f"input {n}" for n in range(len(eager.args)))]
+    names = [
+        *(f"output {n}" for n in range(len(eager.leaves))),
+        *subject.updated,
+        *(f"input {n}" for n in range(len(eager.args))),
+    ]
 
     def disturbed() -> list[list[torch.Tensor]]:
         unit = lowest_unit(subject.model, args)
@@ -83,7 +91,11 @@ def _reference(subject: Subject, args: Sequence[object], seed: int) -> Run | Non
 
 
 def run_eager(
-    model: Callable[..., object], args: Sequence[object], seed: int, dtype: torch.dtype | None = None, mode: contextlib.AbstractContextManager | None = None
+    model: Callable[..., object],
+    args: Sequence[object],
+    seed: int,
+    dtype: torch.dtype | None = None,
+    mode: contextlib.AbstractContextManager | None = None,
 ) -> Run:
     """Run the model on copies of its state and arguments, in `dtype` where one is given."""
     state = {name: _convert(t.detach().clone(), dtype) for name, t in state_of(model).items()}

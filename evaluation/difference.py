@@ -40,7 +40,9 @@ Allowance = Callable[[], Sequence[Leaves]]
 """Disturbed float64 runs of the model, made on demand."""
 
 
-def compare(names: Sequence[str], ours: Leaves, eager: Leaves, reference: Leaves | None, disturbed: Allowance) -> list[Difference]:
+def compare(
+    names: Sequence[str], ours: Leaves, eager: Leaves, reference: Leaves | None, disturbed: Allowance
+) -> list[Difference]:
     """One Difference for each output. `reference` None: eager is the reference (there is no float64 run of this model)."""
     runs: list[Sequence[Leaves]] = []
 
@@ -62,11 +64,15 @@ def _compare(name: str, ours: torch.Tensor, eager: torch.Tensor, reference: torc
     if not eager.is_floating_point():
         return _compare_exact(name, ours, eager, reference, moved)
     if not torch.equal(ours.isnan(), eager.isnan()):
-        return _wrong(name, f"NaN at {int((ours.isnan() != eager.isnan()).sum())} places where eager has none, or the other way round")
+        return _wrong(
+            name, f"NaN at {int((ours.isnan() != eager.isnan()).sum())} places where eager has none, or the other way round"
+        )
     finite = eager.isfinite()
     if not torch.equal(ours[~finite & ~eager.isnan()], eager[~finite & ~eager.isnan()]):
         return _wrong(name, "infinities differ from eager's")
-    return _compare_finite(name, ours[finite].double(), eager[finite].double(), reference, finite, moved, torch.finfo(eager.dtype).eps)
+    return _compare_finite(
+        name, ours[finite].double(), eager[finite].double(), reference, finite, moved, torch.finfo(eager.dtype).eps
+    )
 
 
 def _compare_finite(name: str, ours, eager, reference, finite: torch.Tensor, moved: Callable, eps: float) -> Difference:
@@ -85,11 +91,19 @@ def _compare_finite(name: str, ours, eager, reference, finite: torch.Tensor, mov
         tolerance = max([tolerance, *(DISTURBED_MULTIPLE * _largest(s) for s in spread)])
         mean_tolerance = max([mean_tolerance, *(DISTURBED_MULTIPLE * _mean(s) for s in spread)])
     right = error <= tolerance and mean <= mean_tolerance
-    why = "" if right else f"error {error:.3g}, allowed {tolerance:.3g}" if error > tolerance else f"mean error {mean:.3g}, allowed {mean_tolerance:.3g}"
+    why = (
+        ""
+        if right
+        else f"error {error:.3g}, allowed {tolerance:.3g}"
+        if error > tolerance
+        else f"mean error {mean:.3g}, allowed {mean_tolerance:.3g}"
+    )
     return Difference(name, error, tolerance, scale, right, why)
 
 
-def _compare_exact(name: str, ours: torch.Tensor, eager: torch.Tensor, reference: torch.Tensor | None, moved: Callable) -> Difference:
+def _compare_exact(
+    name: str, ours: torch.Tensor, eager: torch.Tensor, reference: torch.Tensor | None, moved: Callable
+) -> Difference:
     """Integers and booleans are equal, except where rounding alone decides (a near tie of argmax, say)."""
     differs = ours != eager
     count = int(differs.sum())
@@ -99,7 +113,9 @@ def _compare_exact(name: str, ours: torch.Tensor, eager: torch.Tensor, reference
             undecided |= other.to(eager.dtype) != eager
         count = int((differs & ~undecided).sum())
     error = float((ours.double() - eager.double()).abs().max()) if count else 0.0
-    return Difference(name, error, 0.0, _largest(eager.double()), count == 0, f"{count} of {eager.numel()} values differ" if count else "")
+    return Difference(
+        name, error, 0.0, _largest(eager.double()), count == 0, f"{count} of {eager.numel()} values differ" if count else ""
+    )
 
 
 def _wrong(name: str, why: str) -> Difference:

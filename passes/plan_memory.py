@@ -51,7 +51,7 @@ def launched(module: Module) -> dict[str, int]:
     out: dict[str, int] = {}
     for number, step in enumerate(module.steps):
         if isinstance(step, Launch):
-            for name in _written(step):
+            for name in written(step):
                 root = module.storage(name)
                 if root not in given:
                     out.setdefault(root, number)
@@ -118,8 +118,8 @@ def _in_place_pairs(module: Module, launch: Launch) -> Iterable[tuple[str, str]]
 
 
 def _in_place(launch: Launch, source: Buffer, target: Buffer) -> bool:
-    written = launch.program.written()
-    if target.name not in written or source.name in written:
+    names = launch.program.written()
+    if target.name not in names or source.name in names:
         return False
     if source.shape != target.shape or BYTES[source.dtype] != BYTES[target.dtype]:
         return False
@@ -155,9 +155,10 @@ def _written_once(naive: Program, target: str) -> bool:
     return len(set(stores[0].index)) == len(stores[0].index)
 
 
-def _written(launch: Launch) -> list[str]:
-    written = set(launch.program.written())
-    return [arg for arg, buffer in zip(launch.args, launch.program.params) if buffer.name in written]
+def written(launch: Launch) -> list[str]:
+    """Values that a launch writes."""
+    names = set(launch.program.written())
+    return [arg for arg, buffer in zip(launch.args, launch.program.params) if buffer.name in names]
 
 
 def place(temporaries: Mapping[str, Lifetime], nbytes: Mapping[str, int]) -> tuple[dict[str, int], int]:

@@ -23,15 +23,18 @@ from ...passes.plan_memory import place
 from .layout import Layout
 from .printer import THREADS
 
+
 @dataclass(frozen=True)
 class Made:
-    """An output to hand out: a tensor over the storage of slot `root`. `given`: it is an input or weight itself."""
+    """An output to hand out: a tensor over the storage of slot `root`. `given`: it is an input or weight itself; `kept`: it was prepared
+    from weights and is handed out as a copy."""
 
     root: str
     dtype: torch.dtype
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     given: bool
+    kept: bool
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def bind(layout: Layout, shapes: Sequence[tuple[int, ...]], threads: int) -> Bou
 
 def _made(layout: Layout, name: str, shape: tuple[int, ...], given: set[str]) -> Made:
     root = layout.module.storage(name)
-    return Made(root, TORCH[layout.module.types[name].dtype], shape, row_major(shape), root in given)
+    return Made(root, TORCH[layout.module.types[name].dtype], shape, row_major(shape), root in given, root in layout.kept)
 
 
 def row_major(shape: Sequence[int]) -> tuple[int, ...]:

@@ -48,7 +48,9 @@ class Printed:
 
     def functions(self) -> dict[str, str]:
         """{C symbol: C++ function, under its kernel text}."""
-        return {name: _commented(k.program) + print_function(k.program, self.isa, k.may_alias) for name, k in self.kernels.items()}
+        return {
+            name: _commented(k.program) + print_function(k.program, self.isa, k.may_alias) for name, k in self.kernels.items()
+        }
 
     def entry(self) -> str:
         return entry_source(self.layout, self.symbols)

@@ -1,7 +1,8 @@
-"""The one C entry of a module: a Layout comes in, C++ text goes out that runs any range of the module's launches.
+"""The C entry of a module: a Layout comes in, C++ text goes out that runs any range of the module's kernels.
 
 `warploom_run(table, dims, arena, offsets, threads, first, last)`: `table` are pointers by slot, `dims` the symbolic dims, `offsets` the
 arena offsets of the temporaries, then the byte counts of the updates, then the arena offset of the kernels' scratch memory.
+`warploom_probe(table, bytes, count)` digests a few words of each weight, so that most changes that torch does not count are seen too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,19 @@ from .layout import Layout
 from .printer import THREADS
 
 ENTRY = "warploom_run"
+PROBE = "warploom_probe"
+_PROBE = """
+extern "C" uint64_t warploom_probe(void** table, const int64_t* bytes, int count) {
+  uint64_t digest = 1469598103934665603u;
+  for (int w = 0; w < count; ++w)
+    for (int at = 0; at < 4 && bytes[w] >= 4; ++at) {
+      uint32_t word;
+      memcpy(&word, (const char*)table[w] + (bytes[w] - 4) / 3 * at, 4);
+      digest = (digest ^ word) * 1099511628211u;
+    }
+  return digest;
+}
+"""
 
 
 def entry_source(layout: Layout, symbols: Sequence[str]) -> str:
@@ -29,7 +43,7 @@ def entry_source(layout: Layout, symbols: Sequence[str]) -> str:
         f"  {THREADS} = threads;", "  omp_set_num_threads(threads);",
         "  for (int step = first; step < last; ++step) switch (step) {",
         *cases,
-        "  }", "}", "",
+        "  }", "}", _PROBE,
     ])  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Which slot of the pointer table each value of a module has: a Module comes in, a Layout goes out that entry and runtime agree on.
 
-The table holds the user inputs, the weights, the outputs and temporaries that need a block of their own, and what ATen makes; every other temporary
-is an offset into one arena per call.
+The table holds the user inputs, the weights, what is prepared from weights alone and kept between calls, the outputs, and what ATen makes;
+every other value is an offset into one arena per call. The kernels are numbered: those of the steps, then those that prepare, then the updates.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ...ir.expr import Expr
 from ...ir.module import Aten, Launch, Library, Module
-from ...passes.plan_memory import Sharing, launched, share, touched
+from ...passes.plan_memory import Sharing, launched, share, touched, written
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Layout:
     module: Module
     inputs: tuple[str, ...]
     weights: tuple[str, ...]
+    kept: tuple[str, ...]
     fresh: tuple[str, ...]
     foreign: tuple[str, ...]
     slots: dict[str, int]
@@ -47,8 +48,13 @@ class Layout:
     scratch: tuple[Expr, ...] = ()
 
     @property
-    def launches(self) -> tuple[Launch, ...]:
+    def step_launches(self) -> tuple[Launch, ...]:
         return tuple(s for s in self.module.steps if isinstance(s, Launch))
+
+    @property
+    def launches(self) -> tuple[Launch, ...]:
+        """All kernels by number."""
+        return (*self.step_launches, *self.module.prepare)
 
 
 def layout(module: Module) -> Layout:
@@ -58,13 +64,14 @@ def layout(module: Module) -> Layout:
     sharing = share(module)
     made = launched(module)
     kept = dict.fromkeys(module.storage(name) for name in module.outputs)
+    prepared = tuple(dict.fromkeys(module.storage(name) for launch in module.prepare for name in written(launch)))
     fresh = tuple(root for root in kept if root in made)
     foreign = tuple(_foreign(module, made))
-    table = (*inputs, *weights, *fresh, *foreign)
+    table = (*inputs, *weights, *prepared, *fresh, *foreign)
     given = {*inputs, *weights}
     late = tuple(u for u in module.updates if module.storage(u[1]) in given)
     return Layout(
-        module, inputs, weights, fresh, foreign, {name: n for n, name in enumerate(table)},
+        module, inputs, weights, prepared, fresh, foreign, {name: n for n, name in enumerate(table)},
         {name: n for n, name in enumerate(sharing.temporaries)}, sharing, _segments(module, foreign),
         tuple(u for u in module.updates if u not in late), late,
     )  # fmt: skip
@@ -89,7 +96,8 @@ def _segments(module: Module, foreign: tuple[str, ...]) -> tuple[Segment, ...]:
         else:
             out.append(Segment(count, count + 1, None, dies.get(number, ())))
         count += 1
-    return _with_updates(out, count) if module.updates else tuple(out)
+    updates = count + len(module.prepare)
+    return (*out, Segment(updates, updates + 1)) if module.updates else tuple(out)
 
 
 def _last_uses(module: Module, foreign: tuple[str, ...]) -> dict[int, tuple[str, ...]]:
@@ -101,10 +109,3 @@ def _last_uses(module: Module, foreign: tuple[str, ...]) -> dict[int, tuple[str,
         if name not in kept:
             out[last[name]] = (*out.get(last[name], ()), name)
     return out
-
-
-def _with_updates(segments: list[Segment], count: int) -> tuple[Segment, ...]:
-    """The updates are one more launch after the last."""
-    if segments and segments[-1].step is None:
-        return (*segments[:-1], Segment(segments[-1].first, count + 1, None, segments[-1].dies))
-    return (*segments, Segment(count, count + 1))

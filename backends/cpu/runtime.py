@@ -24,8 +24,9 @@ from ..toolchain import open_library
 from .allocator import pool
 from .aten import run_node
 from .bind import Bound, Made, bind, check_tensor, check_within, row_major
-from .entry import ENTRY
+from .entry import ENTRY, PROBE
 from .layout import Layout
+from .weights import Current, Slot, Weights
 
 _KEPT_SHAPES = 256
 _forked = False
@@ -38,22 +39,16 @@ def _after_fork() -> None:
 
 os.register_at_fork(after_in_child=_after_fork)
 
-Slot = tuple[Mapping[str, torch.Tensor | None], str]
-"""Where a weight lives: a mapping (a module's `_parameters`, say) and a key, looked up on every call."""
-
 
 class Runtime:
-    """`entry` is the C function of `layout`; `weights`: weight name -> Slot. `threads`: None follows torch.get_num_threads()."""
+    """`entry` is the C function of `layout`. `threads`: None follows torch.get_num_threads()."""
 
-    def __init__(self, layout: Layout, entry: Callable, weights: Mapping[str, Slot], threads: int | None = None):
-        self.layout, self.entry, self.threads = layout, entry, threads
+    def __init__(self, layout: Layout, entry: Callable, weights: Weights, threads: int | None = None):
+        self.layout, self.entry, self.weights, self.threads = layout, entry, weights, threads
         module = layout.module
         self.inputs = [i for i in module.inputs if i.role == "input"]
         self._dtypes = [TORCH[i.type.dtype] for i in self.inputs]
         self._ranged = [(n, i) for n, i in enumerate(self.inputs) if i.within is not None]
-        self._slots = [weights[name] for name in layout.weights]
-        self._weight_inputs = {i.name: i for i in module.inputs if i.role != "input"}
-        self._known: list[int] = [-1] * len(self._slots)
         self._bounds: dict[tuple, Bound] = {}
         self._table = ctypes.c_void_p * (len(layout.slots) or 1)
         self._writes_inputs = bool(module.updates)
@@ -64,8 +59,9 @@ class Runtime:
         call = self._prepare(args)
         if self._foreign:
             self._run_mixed(call)
-        elif self.layout.segments:
-            self._run(call, self.layout.segments[0].first, self.layout.segments[0].last)
+        else:
+            for segment in self.layout.segments:
+                self._run(call, segment.first, segment.last)
         if self._writes_inputs:
             self._write_back(call)
         return [self._output(o, call) for o in call.bound.outputs]
@@ -76,10 +72,12 @@ class Runtime:
         bound = self._bounds.get((threads, *[t.shape for t in dense])) or self._bind(dense, threads)
         for number, given in self._ranged:
             check_within(given, dense[number], bound.env)
-        weights, pointers = self._weights()
+        weights = self.weights.now(threads)
         arena = pool.storage(bound.arena_bytes) if bound.arena_bytes else None
         fresh = [pool.storage(n) for n in bound.fresh_bytes]
-        table = self._table(*[t.data_ptr() for t in dense], *pointers, *[s.data_ptr() for s in fresh])
+        table = self._table(
+            *[t.data_ptr() for t in dense], *weights.addresses, *weights.kept_addresses, *[s.data_ptr() for s in fresh]
+        )
         return _Call(args, dense, weights, bound, threads, arena, fresh, table, {})
 
     # -------------------------------------------------------------------------------------------- inputs and weights
@@ -103,31 +101,11 @@ class Runtime:
         self._bounds[(threads, *[t.shape for t in dense])] = bound
         return bound
 
-    def _weights(self) -> tuple[list[torch.Tensor], list[int]]:
-        """The weights as they are now: parameters may have been changed in place or replaced since the last call."""
-        weights = [owner[key] for owner, key in self._slots]
-        pointers = [w.data_ptr() for w in weights]  # type: ignore[union-attr]
-        if pointers != self._known:
-            weights = [self._checked(name, w) for name, w in zip(self.layout.weights, weights)]
-            raw, pointers = pointers, [w.data_ptr() for w in weights]
-            self._known = [p if p == q else -1 for p, q in zip(raw, pointers)]
-        return weights, pointers  # type: ignore[return-value]
-
-    def _checked(self, name: str, weight: torch.Tensor | None) -> torch.Tensor:
-        """Dtype and shape as compiled; a copy where it is not dense (which then is made on every call)."""
-        given = self._weight_inputs[name]
-        check_tensor(given, weight)
-        assert weight is not None
-        expected = tuple(int(d.value) for d in given.type.shape)  # type: ignore[union-attr]
-        if tuple(weight.shape) != expected:
-            raise InputMismatch(f"{given.role} {name}: expected shape {list(expected)}, got {list(weight.shape)}")
-        return weight.detach().contiguous()
-
     def _write_back(self, call: _Call) -> None:
         """Updates land in dense memory; what was copied to become dense is copied back."""
         module, slots = self.layout.module, self.layout.slots
-        current = [*call.dense, *call.weights]
-        owned = [*call.args, *(owner[key] for owner, key in self._slots)]
+        current = [*call.dense, *call.weights.tensors]
+        owned = [*call.args, *(owner[key] for owner, key in self.weights.slots)]
         late = [(target, current[slots[module.storage(value)]].clone()) for target, value in self.layout.late]
         with torch.no_grad():
             for target, value in late:
@@ -192,7 +170,9 @@ class Runtime:
         slot = self.layout.slots[o.root]
         if o.given:
             return self._given(o, slot, call)
-        storage = call.fresh[slot - len(call.dense) - len(call.weights)]
+        if o.kept:
+            return _Reader(self.layout, call)[o.root].view(o.shape).clone()
+        storage = call.fresh[slot - len(self.inputs) - len(self.layout.weights) - len(self.layout.kept)]
         return torch.empty(0, dtype=o.dtype).set_(storage, 0, o.shape, o.stride)  # type: ignore[call-overload]
 
     def _given(self, o: Made, slot: int, call: _Call) -> torch.Tensor:
@@ -200,7 +180,7 @@ class Runtime:
         if slot < len(self.inputs):
             tensor = call.args[slot]
         else:
-            owner, key = self._slots[slot - len(self.inputs)]
+            owner, key = self.weights.slots[slot - len(self.inputs)]
             tensor = owner[key]
         assert tensor is not None
         return tensor if tuple(tensor.shape) == o.shape else tensor.detach().reshape(o.shape)
@@ -212,7 +192,7 @@ class _Call:
 
     args: Sequence[torch.Tensor]
     dense: list[torch.Tensor]
-    weights: list[torch.Tensor]
+    weights: Current
     bound: Bound
     threads: int
     arena: torch.UntypedStorage | None
@@ -234,12 +214,12 @@ class _Reader(Mapping[str, torch.Tensor]):
             return call.made[root].view(shape)
         home = layout.sharing.home.get(root, root)
         slot = layout.slots.get(home, -1)
-        given = [*call.dense, *call.weights]
+        given = [*call.dense, *call.weights.tensors]
         if 0 <= slot < len(given):
             return given[slot].view(shape)
         in_arena = home in layout.arena
         offset = call.bound.offsets[layout.arena[home]] if in_arena else 0
-        storage = call.arena if in_arena else call.fresh[slot - len(given)]
+        storage = call.arena if in_arena else [*call.weights.kept, *call.fresh][slot - len(given)]
         dtype = TORCH[module.types[name].dtype]
         return torch.empty(0, dtype=dtype).set_(storage, offset // dtype.itemsize, shape, row_major(shape))  # type: ignore[call-overload]
 
@@ -257,9 +237,10 @@ def _apart(tensor: torch.Tensor, arena: torch.UntypedStorage | None) -> torch.Te
     return tensor
 
 
-def load(module_layout: Layout, library: Path, weights: Mapping[str, Slot], threads: int | None = None) -> Runtime:
+def load(module_layout: Layout, library: Path, slots: Mapping[str, Slot], threads: int | None = None) -> Runtime:
     """Bind a compiled library to weights."""
-    entry = getattr(open_library(library), ENTRY)
+    opened = open_library(library)
+    entry, probe = getattr(opened, ENTRY), getattr(opened, PROBE)
     entry.argtypes = [
         ctypes.c_void_p,
         ctypes.c_void_p,
@@ -269,5 +250,6 @@ def load(module_layout: Layout, library: Path, weights: Mapping[str, Slot], thre
         ctypes.c_int,
         ctypes.c_int,
     ]
-    entry.restype = None
-    return Runtime(module_layout, entry, weights, threads)
+    probe.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
+    entry.restype, probe.restype = None, ctypes.c_uint64
+    return Runtime(module_layout, entry, Weights(module_layout, slots, entry, probe), threads)

@@ -45,7 +45,12 @@ def clock(threads: int) -> Callable[[], float]:
 
 
 def interleave(
-    contenders: Mapping[str, Contender], inputs: Sequence[tuple], budget_s: float, threads: int = 1, min_rounds: int = 5, max_rounds: int = 300
+    contenders: Mapping[str, Contender],
+    inputs: Sequence[tuple],
+    budget_s: float,
+    threads: int = 1,
+    min_rounds: int = 5,
+    max_rounds: int = 300,
 ) -> Samples:
     """Run all contenders in turn, each round on the next inputs and in another order, until the budget is spent. Runs too short for
     the clock are repeated within a sample."""
