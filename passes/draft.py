@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..ir.diagnostic import IllegalProgram, IllegalStep
-from ..ir.kernel import Body, For, Program, statements
+from ..ir.expr import Expr, Var, affine, simplify, walk
+from ..ir.kernel import Body, Buffer, For, Program, statements
 from ..ir.machine import Machine
+from .indexing import ravel
 from .schedule.script import apply
 
 
@@ -52,3 +54,10 @@ def nest_of(body: Body) -> list[For]:
         out.append(body[0])
         body = body[0].body
     return out
+
+
+def stride(buffer: Buffer, index: tuple[Expr, ...], axis: str) -> int | None:
+    """Elements that a step of `axis` moves in a row-major buffer; None when it is no constant."""
+    a = affine(simplify(ravel(index, buffer.shape, {})))
+    rest = [k for k in a if k is not None and k != Var(axis) and any(n == Var(axis) for n in walk(k))]
+    return None if rest else a.get(Var(axis), 0)

@@ -87,7 +87,7 @@ def _wanted(node: Node, types: dict[str, TensorType], machine: Machine, still: f
     if isinstance(node.op, Contract):
         return _contract(node, node.op, types, machine, still)
     if isinstance(node.op, Conv):
-        return _conv(node, node.op, types, machine)
+        return _conv(node.op, node, types, machine)
     return []
 
 
@@ -135,7 +135,7 @@ def _contract(node: Node, op: Contract, types: dict[str, TensorType], machine: M
         return []
     size = dict(zip(r.a_letters, types[r.a].shape)) | dict(zip(r.b_letters, types[r.b].shape))
     rows, columns, depth = as_int(size[r.m]), as_int(size[r.n]), _product([size[c] for c in r.reduced])
-    if columns is not None and columns < machine.lanes // 2:
+    if (columns is not None and columns < machine.lanes // 2) or rows == 1:
         return []
     tile = tile_width(rows, columns, machine)
     out: list[Packed] = []
@@ -177,16 +177,27 @@ def _layout(node: Node, source: str, letters: str, tiled: str, reduced: str, til
 
 
 # ------------------------------------------------------------------------------------------------ convolutions
-def lanes_on_channels(op: Conv, w: TensorType, machine: Machine) -> bool:
-    """Lanes run over output channels when a group has enough of them; else over the last spatial dim."""
+def lanes_on_channels(op: Conv, w: TensorType, out: TensorType, machine: Machine) -> bool:
+    """Lanes run over output channels when a group has enough of them and the last spatial dim does not fill the lanes at unit stride."""
     channels = as_int(w.shape[1] if op.transposed else w.shape[0])
-    per_group = None if channels is None else channels if op.transposed else channels // op.groups
-    return per_group is not None and per_group >= machine.lanes
+    if channels is None:
+        return False
+    per_group = channels if op.transposed else channels // op.groups
+    return per_group >= machine.lanes and not _row_fills_lanes(op, out, machine)
 
 
-def _conv(node: Node, op: Conv, types: dict[str, TensorType], machine: Machine) -> list[Packed]:
+def _row_fills_lanes(op: Conv, out: TensorType, machine: Machine) -> bool:
+    """Reading along the row is contiguous for stride 1 only; a transposed convolution writes every `stride`-th element."""
+    row = as_int(out.shape[-1])
+    if row is None or op.stride[-1] != 1:
+        return False
+    lanes = machine.lanes
+    return row >= lanes and row / (-(-row // lanes) * lanes) >= 0.8
+
+
+def _conv(op: Conv, node: Node, types: dict[str, TensorType], machine: Machine) -> list[Packed]:
     w = types[op.w]
-    if not lanes_on_channels(op, w, machine):
+    if not lanes_on_channels(op, w, node.outputs[0].type, machine):
         return []
     per_group = as_int(w.shape[1] if op.transposed else w.shape[0])
     assert per_group is not None

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..ir.expr import Const, Expr, Load, Op, Var, affine, as_int, children, simplify, walk
-from ..ir.kernel import Alloc, Body, Buffer, For, If, Program, Reduce, Store, expressions, statements
+from ..ir.expr import Const, Expr, Load, Op, as_int, children, walk
+from ..ir.kernel import Alloc, Body, For, If, Program, Reduce, Store, expressions, statements
 from ..ir.machine import Machine
 from ..ir.types import BYTES
-from .draft import Draft, nest_of
+from .draft import Draft, nest_of, stride
 from .indexing import ravel
 from .sketch_contract import RULES
 
@@ -34,13 +34,6 @@ def sketch(program: Program, kind: str, machine: Machine) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ reading a program
-def stride(e: Expr, buffer: Buffer, index: tuple[Expr, ...], axis: str) -> int | None:
-    """Elements that a step of `axis` moves in a row-major buffer; None when it is no constant."""
-    a = affine(simplify(ravel(index, buffer.shape, {})))
-    rest = [k for k in a if k is not None and k != Var(axis) and any(n == Var(axis) for n in walk(k))]
-    return None if rest else a.get(Var(axis), 0)
-
-
 def accesses(body: Body) -> Iterable[tuple[str, tuple[Expr, ...]]]:
     """(buffer, index) of every load and store below."""
     for s in statements(body):
@@ -62,7 +55,7 @@ def contiguity(program: Program, body: Body, axis: str) -> float:
         b = buffers[name]
         if b.space == "local":
             continue
-        step = stride(index[0] if index else Const(0), b, index, axis)
+        step = stride(b, index, axis)
         if step == 0:
             continue
         good, bad = (good + 1, bad) if step == 1 else (good, bad + 1)

@@ -8,26 +8,74 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..ir.expr import Const, Expr, Op, Var, as_int, walk
+from ..ir.expr import Const, Expr, Load, Op, Var, as_int, loads, names, walk
 from ..ir.kernel import For, Reduce, Stmt, expressions, statements
-from .draft import Draft, nest_of
+from .draft import Draft, nest_of, stride
 from .pack import tile_rows, tile_width
 
 
 def contract(draft: Draft) -> bool:
-    """The last output dim along the lanes, the one before it along the rows of the tile."""
-    axes = [loop for loop in nest_of(draft.program.body[:1]) if _outside_reduction(loop)]
-    if len(axes) < 2:
+    """The last output dim along the lanes, the one before it along the rows of the tile. A product with a vector is no tile: it is rows."""
+    axes = _parallel_axes(draft)
+    if len(axes) < 2 or _extent(axes[-1]) < draft.machine.lanes // 2 or _extent(axes[-2]) == 1:
         return False
-    return register_tile(draft, axes[-2], axes[-1], [])
+    if not any(step == 1 for step in _reduction_strides(draft, axes[-1].axis)):
+        return False
+    return register_tile(draft, axes[-2], axes[-1])
 
 
 def convolution(draft: Draft) -> bool:
-    """Output channels along the lanes (where weights are packed so), the last spatial dim along the rows of the tile."""
-    axes = [loop for loop in nest_of(draft.program.body[:1]) if _outside_reduction(loop)]
-    if len(axes) < 3 or _tile_of(draft, axes[1].axis) is None:
+    """Output channels along the lanes where the weights are packed so, and the last spatial dim along the rows of the tile;
+    else the last spatial dim along the lanes, and along the rows the channels of a group, or the dim before the last."""
+    axes = _parallel_axes(draft)
+    if len(axes) < 3:
         return False
-    return register_tile(draft, axes[-1], axes[1], [loop.axis for loop in axes[2:]])
+    n, o, *space = axes
+    if _packed_along(draft, o.axis):
+        return register_tile(draft, space[-1], o, between=[loop.axis for loop in space])
+    if _extent(space[-1]) < draft.machine.lanes // 2:
+        return False
+    group = _group_channels(draft, o)
+    if group > 1:
+        return register_tile(draft, o, space[-1], between=[loop.axis for loop in space], most=group)
+    return len(space) > 1 and register_tile(draft, space[-2], space[-1], most=4)
+
+
+def _extent(loop: For) -> int:
+    return as_int(loop.hi) or 1 << 20
+
+
+def _parallel_axes(draft: Draft) -> list[For]:
+    return [loop for loop in nest_of(draft.program.body[:1]) if _outside_reduction(loop)]
+
+
+def _reduction_loads(draft: Draft) -> Iterator[Load]:
+    for s in statements(draft.program.body):
+        if isinstance(s, Reduce):
+            for v in s.values:
+                yield from loads(v)
+
+
+def _reduction_strides(draft: Draft, axis: str) -> list[int | None]:
+    """How the operands move along the axis (a packed operand by one)."""
+    buffers = draft.program.buffers()
+    found = [stride(buffers[x.buffer], x.index, axis) for x in _reduction_loads(draft)]
+    return [1 if s is None else s for s in found]
+
+
+def _packed_along(draft: Draft, axis: str) -> bool:
+    """Whether some operand's last dim runs along the axis."""
+    last = [x.index[-1] for x in _reduction_loads(draft) if x.index]
+    return any(e == Var(axis) or (isinstance(e, Op) and e.name == "%" and e.args[0] == Var(axis)) for e in last)
+
+
+def _group_channels(draft: Draft, o: For) -> int:
+    """Output channels that read the same input channels: all, or for a grouped convolution the divisor of the channel axis."""
+    for e in _expressions(draft.program.body):
+        if isinstance(e, Op) and e.name == "//" and e.args[0] == Var(o.axis) and isinstance(e.args[1], Const):
+            return int(e.args[1].value)
+    shared = [x for x in _reduction_loads(draft) if o.axis not in {n for i in x.index for n in names(i)}]
+    return _extent(o) if shared else 1
 
 
 def _outside_reduction(loop: For) -> bool:
@@ -48,36 +96,41 @@ def _tile_of(draft: Draft, axis: str) -> int | None:
     return None
 
 
-def register_tile(draft: Draft, rows: For, lanes: For, between: list[str]) -> bool:
-    """`between`: the axes that stand inside `lanes` and must stay outside the tile, the rows among them."""
+def register_tile(draft: Draft, rows: For, lanes: For, between: list[str] | None = None, most: int = 0) -> bool:
+    """`between`: axes inside the outer one of `rows` and `lanes` that must stay outside the tile. `most`: rows of the tile divide it."""
     m, n = rows.axis, lanes.axis
     count = as_int(rows.hi)
     width = _tile_of(draft, n) or tile_width(count, as_int(lanes.hi), draft.machine)
     height = _tile_of(draft, m) or tile_rows(count, width, draft.machine)
-    steps = [f"split({n}, {width}, tail=mask, round={draft.machine.lanes})"]
-    if between:
-        return draft.attempt(*steps) and _inner_lanes(draft, n, between) and _rows(draft, m, n, height)
-    return _rows_first(draft, m, n, height, steps[0])
+    if most and count != most:
+        height = max(d for d in range(1, height + 1) if most % d == 0)
+    lane_split = f"split({n}, {width}, tail=mask, round={draft.machine.lanes})"
+    row_split = f"split({m}, {height}, tail=mask, round=1)"
+    if not between:
+        return _rows_first(draft, m, n, row_split, lane_split)
+    first, second = (lane_split, row_split) if m in between else (row_split, lane_split)
+    outer = n if m in between else m
+    if not draft.attempt(first):
+        return False
+    inner = [a for a in between if a != outer]
+    if not all(draft.attempt(f"reorder({', '.join(inner)}, {part})") for part in _present(draft, f"{outer}1", f"{outer}2")):
+        return False
+    if not draft.attempt(second):
+        return False
+    if outer == m:
+        for row in _present(draft, f"{m}1", f"{m}2"):
+            for lane in _present(draft, f"{n}1", f"{n}2"):
+                draft.attempt(f"reorder({row}, {lane})")
+    return _expand(draft, m, n)
 
 
 def _present(draft: Draft, *axes: str) -> list[str]:
     return [a for a in axes if draft.has(a)]
 
 
-def _inner_lanes(draft: Draft, n: str, between: list[str]) -> bool:
-    """n1, h, w -> h, w, n1 and the same for the tail."""
-    return all(draft.attempt(f"reorder({', '.join(between)}, {lane})") for lane in _present(draft, f"{n}1", f"{n}2"))
-
-
-def _rows(draft: Draft, m: str, n: str, height: int) -> bool:
-    if not draft.attempt(f"split({m}, {height}, tail=mask, round=1)"):
-        return False
-    return _expand(draft, m, n)
-
-
-def _rows_first(draft: Draft, m: str, n: str, height: int, split: str) -> bool:
+def _rows_first(draft: Draft, m: str, n: str, row_split: str, split: str) -> bool:
     """[m, n] -> n tiles, m tiles, m, n."""
-    if not draft.attempt(f"split({m}, {height}, tail=mask, round=1)"):
+    if not draft.attempt(row_split):
         return False
     if draft.has(f"{m}0") and not draft.attempt(f"reorder({n}, {m}0, {m}1)"):
         return False
