@@ -166,6 +166,8 @@ def _gather(b: Builder, self: T, dim: int, index: T, sparse_grad: bool = False) 
         raise NotOwned("gather from a number")
     if index.rank == 0:
         index = b.reshape(index, (Const(1),))
+    if index.rank != self.rank:
+        raise NotOwned("an empty index of another rank")
     axis = self.axis(dim)
     place: list[Expr] = list(axes(index.rank))
     place[axis] = position(b, index, b.at(index), self.shape[axis], False)
