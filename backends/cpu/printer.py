@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ...ir.dependence import crossed
 from ...ir.expr import Const, Expr, Var, add, mul
-from ...ir.kernel import Buffer, Program
+from ...ir.kernel import Buffer, For, Program
+from ...ir.scope import scopes
 from ...ir.text import print_program
 from .codegen.dtypes import STORAGE
 from .codegen.expand import expand
@@ -44,7 +46,7 @@ def print_function(program: Program, isa: Isa, may_alias: Iterable[str] = ()) ->
     expanded = expand(program, isa.lanes)
     plan = layout(expanded, isa.lanes)
     writer = Writer({symbol(program)})
-    printer = Statements(expanded, plan, isa.lanes, writer)
+    printer = Statements(expanded, plan, isa.lanes, writer, _crossed(program))
     head = _signature(program, printer, plan, frozenset(may_alias))
     printer.body(expanded.body)
     checks = [
@@ -52,6 +54,12 @@ def print_function(program: Program, isa: Isa, may_alias: Iterable[str] = ()) ->
         for b, c in printer.streams.items()
     ]
     return "\n".join([head, *checks, *writer.lines, "}", ""])
+
+
+def _crossed(program: Program) -> frozenset[tuple[str, str]]:
+    """(block axis, buffer) where iterations combine into the same element, so that the Reduce must be atomic."""
+    blocks = [(s, scope) for s, scope in scopes(program) if isinstance(s, For) and s.kind == "block"]
+    return frozenset((s.axis, reach.place.buffer) for s, scope in blocks for reach in crossed(s, scope))
 
 
 def _signature(p: Program, printer: Statements, plan: Layout, may_alias: frozenset[str]) -> str:

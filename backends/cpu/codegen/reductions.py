@@ -5,13 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from functools import cache
 
-from ....ir.expr import Const, Expr, Load, Var, names, substitute
+from ....ir.expr import Const, Expr, Load, substitute
 from ....ir.kernel import Buffer, Reduce
 from ....ir.monoid import MONOIDS
 from ....ir.text import parse_expr
 from .dtypes import scalar_type, vector_type
 from .expand import Env
-from .linear import flatten, polynomial
 from .place import Home, Layout
 from .values import BIT_AND, BIT_OR, PRIMARY, Value, call, infix
 from .vectors import Lanes, Vectors
@@ -33,14 +32,13 @@ def identity(monoid: str) -> tuple[Expr, ...]:
 
 
 class Reductions(Vectors):
-    """Adds `reduce`. `region`: block axes of the parallel region with their ranges; `inner`: the axes below it."""
+    """Adds `reduce`. `region`: the block axes of the parallel region; `crossed`: (block axis, buffer) pairs where iterations meet."""
 
-    def __init__(self, layout: Layout, lanes: int, writer: Writer, env: Env):
+    def __init__(self, layout: Layout, lanes: int, writer: Writer, env: Env, crossed: frozenset[tuple[str, str]]):
         super().__init__(layout, lanes, writer, env)
+        self.crossed = crossed
         self.vectors: list[Lanes] = []
-        self.region: Env = {}
-        self.inner: Env = {}
-        self.local: frozenset[str] = frozenset()  # buffers allocated inside the region
+        self.region: frozenset[str] = frozenset()
 
     @abstractmethod
     def store_vectors(self, buffer: str, index: tuple[Expr, ...], values: list[Value]) -> None: ...
@@ -224,42 +222,7 @@ class Reductions(Vectors):
     # -------------------------------------------------------------------------------- across threads
     def _shared(self, target: Load) -> bool:
         """Several iterations of the parallel region may hit the same element."""
-        if not self.region or target.buffer in self.local:
-            return False
-        return not all(self._separates(target, axis) for axis in self.region)
-
-    def _separates(self, target: Load, axis: str) -> bool:
-        """In some dimension the index is c * axis + inner terms that span less than |c|, larger terms being multiples beyond its reach."""
-        flat = flatten(self.buffers[target.buffer].shape, target.index)
-        return any(self._spaced(self.fold(i), axis) for i in (*target.index, flat))
-
-    def _spaced(self, e: Expr, axis: str) -> bool:
-        moving = {**self.inner, **self.region}
-        own, span, larger = 0, 0, []
-        terms: list[tuple[int, tuple[int | None, int | None]]] = []
-        for atoms, c in polynomial(e).items():
-            axes = set().union(*(names(a) for a in atoms)) & set(moving) if atoms else set()
-            if atoms == (Var(axis),):
-                own = abs(c)
-            elif axes or any(isinstance(a, Load) for a in atoms):
-                if len(atoms) != 1 or not isinstance(atoms[0], Var):
-                    return False
-                terms.append((abs(c), moving[atoms[0].name]))
-        for c, (lo, hi) in terms:
-            if c >= own:
-                larger.append(c)
-            elif lo is None or hi is None:
-                return False
-            else:
-                span += c * (hi - lo)
-        return own > 0 and span < own and self._within_reach(own, span, larger, axis)
-
-    def _within_reach(self, own: int, span: int, larger: list[int], axis: str) -> bool:
-        if not larger:
-            return True
-        lo, hi = self.region[axis]
-        step = min(larger)
-        return lo is not None and hi is not None and all(c % step == 0 for c in larger) and own * (hi - lo) + span < step
+        return any((axis, target.buffer) in self.crossed for axis in self.region)
 
     def _atomic(self, s: Reduce) -> None:
         """One target, add, mul, max or min: a compare-and-swap loop; lanes go one after the other."""

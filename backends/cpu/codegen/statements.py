@@ -6,9 +6,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ....ir.expr import Const, Expr, Load, Op, Var, as_int, is_index, names, walk
+from ....ir.intrinsic import INTRINSICS
 from ....ir.kernel import Alloc, Body, Buffer, Call, For, If, Program, Reduce, Stmt, Store, statements
 from .dtypes import HELD, STORAGE, scalar_type, vector_type
-from .expand import Env, dim_ranges, inside, varies
+from .expand import dim_ranges, inside, varies
 from .linear import polynomial, stride
 from .place import ALIGN, Home, Layout, elements
 from .reductions import Reductions
@@ -20,8 +21,8 @@ from .writer import Writer
 class Statements(Reductions):
     """Prints statements. `vectors` are the native vectors of the vector loop being printed, empty at width 1."""
 
-    def __init__(self, program: Program, layout: Layout, lanes: int, writer: Writer):
-        super().__init__(layout, lanes, writer, dim_ranges(program))
+    def __init__(self, program: Program, layout: Layout, lanes: int, writer: Writer, crossed: frozenset[tuple[str, str]]):
+        super().__init__(layout, lanes, writer, dim_ranges(program), crossed)
         self.dims = frozenset(d.name for d in program.dims)
         self.streams: dict[str, set[str]] = {}
 
@@ -73,8 +74,7 @@ class Statements(Reductions):
         uneven = any(isinstance(x, For) and (names(x.lo) | names(x.hi)) & axes for x in statements(nest[-1].body))
         collapse = f" collapse({len(nest)})" if len(nest) > 1 else ""
         loop = f"for{collapse} schedule({'dynamic' if uneven else 'static'})"
-        self.region = {x.axis: inside(self._below(nest), x)[x.axis] for x in nest}
-        self.inner = _axes_below(nest[-1], self._below(nest))
+        self.region = frozenset(axes)
         if any(self.buffers[n].space == "stream" for n in _written(nest[-1].body)):
             self.writer.line("#pragma omp parallel")
             with self.writer.block(""):
@@ -84,18 +84,12 @@ class Statements(Reductions):
         else:
             self.writer.line(f"#pragma omp parallel {loop}")
             self._plain_loop(nest[0], nest[1:])
-        self.region, self.inner = {}, {}
-
-    def _below(self, nest: list[For]) -> Env:
-        env = self.env
-        for x in nest:
-            env = inside(env, x)
-        return env
+        self.region = frozenset()
 
     def _vector_loop(self, s: For) -> None:
         extent = as_int(s.hi) or 0
         count = -(-extent // self.lanes)
-        self.writer.line(f"// {s.axis}: {extent} lanes")
+        self.writer.comment(f"{s.axis}: {extent} lanes")
         self.vectors = [Lanes(s.axis, u) for u in range(count)]
         if extent % self.lanes:
             rest = self.writer.temporary("mask", "live", f"first({extent % self.lanes})")
@@ -163,8 +157,6 @@ class Statements(Reductions):
     # -------------------------------------------------------------------------------- buffers
     def _alloc(self, b: Buffer) -> None:
         home = self.homes[b.name]
-        if self.region:
-            self.local |= {b.name}
         if home.where == "register":
             return self._declare_registers(b, home)
         if home.where == "stack":
@@ -264,8 +256,16 @@ class Statements(Reductions):
 
     # -------------------------------------------------------------------------------- intrinsics
     def _call(self, s: Call) -> None:
-        pointers = (self.pointer(o.buffer, self.offset(o.buffer, o.index)) for o in s.operands)
-        self.writer.line(f"{s.intrinsic}({', '.join(pointers)});")
+        pointers = [f"({self.pointer(o.buffer, self.offset(o.buffer, o.index))})" for o in s.operands]
+        intrinsic = INTRINSICS[s.intrinsic]
+        vnni = intrinsic.code("avx512vnni")
+        if vnni:
+            self.writer.raw("#if defined(__AVX512VNNI__) && WL_AVX512")
+            self.writer.line(vnni.format(*pointers))
+            self.writer.raw("#else")
+        self.writer.line((intrinsic.code("c++") or "").format(*pointers))
+        if vnni:
+            self.writer.raw("#endif")
 
 
 def _perfect_nest(s: For) -> list[For]:
@@ -277,23 +277,6 @@ def _perfect_nest(s: For) -> list[For]:
             break
         nest.append(below)
     return nest
-
-
-def _axes_below(s: For, env: Env) -> Env:
-    """Ranges of every axis inside a loop."""
-    out: Env = {}
-
-    def visit(body: Body, env: Env) -> None:
-        for x in body:
-            if isinstance(x, For):
-                below = inside(env, x)
-                out[x.axis] = below[x.axis]
-                visit(x.body, below)
-            elif isinstance(x, If):
-                visit(x.body, env)
-
-    visit(s.body, env)
-    return out
 
 
 def _written(body: Body) -> set[str]:

@@ -29,17 +29,31 @@ class Writer:
         self.depth = 1
         self.taken = taken | KEYWORDS
         self._known: list[dict[str, str]] = [{}]
+        self._said = [""]
 
     def line(self, text: str) -> None:
         self.lines.append("    " * self.depth + text if text else "")
+
+    def raw(self, text: str) -> None:
+        """A preprocessor line."""
+        self.lines.append(text)
+
+    def comment(self, text: str) -> None:
+        """Said once for a run of lines about the same thing."""
+        if self._said[-1] != text:
+            self._said[-1] = text
+            self.line(f"// {text}")
 
     @contextmanager
     def block(self, head: str) -> Iterator[None]:
         self.line(f"{head} {{" if head else "{")
         self.depth += 1
         self._known.append({})
+        self._said += [""]
         yield
         self._known.pop()
+        self._said.pop()
+        self._said[-1] = ""
         self.depth -= 1
         self.line("}")
 

@@ -391,22 +391,6 @@ template <int n, class V> WL_INLINE V shift_in(V v, V fill) {
     return __builtin_shuffle(v, fill, at < 0 ? at + n + lanes : at);
 }
 template <class V> WL_INLINE element<V> lane(V v, int i) { return v[i]; }
-
-// ------------------------------------------------------------------------------------------------ intrinsics
-/// c[0] += a[0..3] . b[0..3]
-WL_INLINE void dp4a(int32_t* c, const int8_t* a, const int8_t* b) {
-    for (int q = 0; q < 4; ++q) *c += int32_t(a[q]) * int32_t(b[q]);
-}
-/// c[j] += a[0..3] . b[j][0..3] for 16 j
-WL_INLINE void vnni16(int32_t* c, const uint8_t* a, const int8_t* b) {
-#if defined(__AVX512VNNI__) && defined(WL_AVX512)
-    const __m512i sum = _mm512_dpbusd_epi32(_mm512_loadu_si512(c), _mm512_set1_epi32(unaligned<int32_t>(a)), _mm512_loadu_si512(b));
-    _mm512_storeu_si512(c, sum);
-#else
-    for (int j = 0; j < 16; ++j)
-        for (int q = 0; q < 4; ++q) c[j] += int32_t(a[q]) * int32_t(b[4 * j + q]);
-#endif
-}
 }  // namespace wl
 
 #include "warploom_math.h"
