@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..ir.expr import Const, Expr, Load, Op, Var, as_int, loads, names, walk
-from ..ir.kernel import For, Reduce, Stmt, expressions, statements
+from ..ir.kernel import For, If, Reduce, Stmt, expressions, statements
 from .draft import Draft, nest_of, stride
 from .pack import tile_rows, tile_width
 
@@ -30,7 +30,7 @@ def convolution(draft: Draft) -> bool:
     axes = _parallel_axes(draft)
     if len(axes) < 3:
         return False
-    n, o, *space = axes
+    _, o, *space = axes
     if _packed_along(draft, o.axis):
         return register_tile(draft, space[-1], o, between=[loop.axis for loop in space])
     if _extent(space[-1]) < draft.machine.lanes // 2:
@@ -105,6 +105,9 @@ def register_tile(draft: Draft, rows: For, lanes: For, between: list[str] | None
     if most and count != most:
         height = max(d for d in range(1, height + 1) if most % d == 0)
     lane_split = f"split({n}, {width}, tail=mask, round={draft.machine.lanes})"
+    if between and n == between[-1]:
+        width, height = _row_width(draft, lanes, width, height, count, most)
+        lane_split = f"split({n}, {width}, tail={_row_tail(lanes, width)}, round={draft.machine.lanes})"
     row_split = f"split({m}, {height}, tail=mask, round=1)"
     if not between:
         return _rows_first(draft, m, n, row_split, lane_split)
@@ -122,6 +125,23 @@ def register_tile(draft: Draft, rows: For, lanes: For, between: list[str] | None
             for lane in _present(draft, f"{n}1", f"{n}2"):
                 draft.attempt(f"reorder({row}, {lane})")
     return _expand(draft, m, n)
+
+
+def _row_width(draft: Draft, lanes: For, width: int, height: int, count: int | None, most: int) -> tuple[int, int]:
+    """One vector by twice the rows where two vectors would leave a tail of more than a third of them."""
+    n = _extent(lanes)
+    waste = -(-n // width) * width / n
+    if width == draft.machine.lanes or waste < 1.2:
+        return width, height
+    height = tile_rows(count, draft.machine.lanes, draft.machine)
+    if most and count != most:
+        height = max(d for d in range(1, height + 1) if most % d == 0)
+    return draft.machine.lanes, min(height, 28)
+
+
+def _row_tail(lanes: For, width: int) -> str:
+    """A row computes its last tile over elements that the tile before has, rather than under a mask."""
+    return "overlap" if _extent(lanes) >= width else "mask"
 
 
 def _present(draft: Draft, *axes: str) -> list[str]:
@@ -154,7 +174,18 @@ def _expand(draft: Draft, m: str, n: str) -> bool:
     for row in _present(draft, f"{m}1", f"{m}2"):
         if not draft.attempt(f"bind({row}, unroll)"):
             return False
+    for name in _accumulators(draft):
+        draft.attempt(f"unguard({name})")
     return all(draft.attempt(f"bind({lane}, vector)") for lane in _present(draft, f"{n}1", f"{n}2"))
+
+
+def _accumulators(draft: Draft) -> list[str]:
+    """Buffers that reductions below a condition go into."""
+    out: dict[str, None] = {}
+    for s in statements(draft.program.body):
+        if isinstance(s, If):
+            out.update((t.buffer, None) for r in statements(s.body) if isinstance(r, Reduce) for t in r.targets)
+    return list(out)
 
 
 RULES: dict[str, tuple[Callable[[Draft], bool], ...]] = {"contract": (contract,), "conv": (convolution,)}

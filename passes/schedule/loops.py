@@ -15,10 +15,13 @@ from ...ir.kernel import (
     If,
     Program,
     Stmt,
+    Store,
     expressions,
+    reads,
     rename_buffers,
     statements,
     substitute_axes,
+    writes,
 )
 from ...ir.scope import Scope, allocated_names, written_names
 from .lanes import owned_dims
@@ -42,7 +45,7 @@ from .step import (
     used_names,
 )  # fmt: skip
 
-TAILS = ("guard", "exact", "cut", "mask")
+TAILS = ("guard", "exact", "cut", "mask", "overlap")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,10 @@ class Split(Step):
     split(i, 8, tail=mask)   for i0 in serial(N//8): for i1 in serial(8): S(i0*8 + i1)
                              for i2 in serial(8): if N//8*8 + i2 < N: S(N//8*8 + i2)
                              where the extent of i2, when N is a number, is what is left rounded up to a multiple of `round` (default: size)
+
+    split(i, 8, tail=overlap)  for i0 in serial(N//8): for i1 in serial(8): S(i0*8 + i1)
+                             for i2 in serial(8): S(N - 8 + i2)
+                             where S may be done twice: it only stores, and reads nothing that it writes; N is a number of at least 8
 
     Parts that are surely empty are left out.
     """
@@ -88,13 +95,15 @@ class Split(Step):
                     p,
                     loop,
                     f"{self.size} does not surely divide the extent of `{self.axis}`",
-                    "accepted: tail=guard, cut or mask",
+                    "accepted: tail=guard, cut, mask or overlap",
                 )
             if whole:
                 return tidy(parts.main(False))
             if self.tail == "guard":
                 return tidy(parts.main(True))
-            tail = parts.cut() if self.tail == "cut" else parts.mask(self.round or self.size)
+            if self.tail == "overlap":
+                _may_repeat(p, loop)
+            tail = {"cut": parts.cut, "overlap": parts.overlap}.get(self.tail, lambda: parts.mask(self.round or self.size))()
             main = tidy(parts.main(False))
             return main + (copied(p, tidy(tail), taken) if main else tidy(tail))
 
@@ -142,11 +151,31 @@ class _Parts:
             For(self.rest, begin, self.loop.hi, "serial", substitute_axes(self.loop.body, {self.loop.axis: Var(self.rest)})),
         )
 
+    def overlap(self) -> Body:
+        n = as_int(self.extent)
+        if n is None or n < self.size:
+            raise IllegalStep(f"tail=overlap needs at least {self.size} iterations, known to be so", hint="accepted: tail=guard, cut or mask")
+        position = add(Const(n - self.size), Var(self.rest))
+        return (For(self.rest, Const(0), Const(self.size), self.loop.kind, self.at(position)),)
+
     def mask(self, unit: int) -> Body:
         left = as_int(sub(self.extent, mul(self.tiles, self.size)))
         count = -(-(self.size - 1 if left is None else left) // unit) * unit
         position = add(mul(self.tiles, self.size), Var(self.rest))
         return (For(self.rest, Const(0), Const(count), "serial", (If(Op("<", (position, self.extent)), self.at(position)),)),)
+
+
+def _may_repeat(p: Program, loop: For) -> None:
+    """Doing an iteration twice changes nothing: what is written from outside the loop is stored, and not read in it."""
+    inside = allocated_names(loop.body)
+    for s in statements(loop.body):
+        outside = set(writes(s)) - inside
+        if outside and not isinstance(s, Store):
+            raise refuse(p, s, "this may not be done twice, as tail=overlap would", "accepted: tail=guard, cut or mask")
+    written = written_names(loop.body) - inside
+    for s in statements(loop.body):
+        if any(x.buffer in written for x in reads(s)):
+            raise refuse(p, s, "this reads what the loop writes, so tail=overlap would read it twice", "accepted: tail=guard, cut or mask")
 
 
 def _divides(size: int, n: Expr) -> bool:

@@ -14,7 +14,9 @@ from ...ir.kernel import Program
 from ...ir.verify import verify
 from .accumulators import Accumulate, Rfactor
 from .expand import Expand
+from .inline import Inline
 from .loops import Bind, Collapse, Fission, Fuse, Rename, Reorder, Split, Unroll
+from .patterns import Online, Tensorize
 from .staging import SetSpace, Stage, Unguard
 from .step import Step
 
@@ -33,6 +35,9 @@ STEPS: dict[str, type[Step]] = {
     "stage": Stage,
     "unguard": Unguard,
     "set_space": SetSpace,
+    "inline": Inline,
+    "online": Online,
+    "tensorize": Tensorize,
 }
 NAMES = {cls: name for name, cls in STEPS.items()}
 MANY = "tuple[str, ...]"

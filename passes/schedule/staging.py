@@ -180,7 +180,7 @@ def _reload(body: Body, buffer: str, place: Load) -> Body:
 
 @dataclass(frozen=True)
 class SetSpace(Step):
-    """Place an allocated buffer in another space.
+    """Place an allocated buffer in another space; a param may be global or stream.
 
     set_space(t, shared)     t: local.f32[16]   ->   t: shared.f32[16]
     """
@@ -191,6 +191,8 @@ class SetSpace(Step):
     def apply(self, p: Program) -> Program:
         if self.space not in SPACES:
             raise IllegalStep(f"`{self.space}` is not a space", hint="accepted: " + ", ".join(SPACES))
+        if self.space in ("global", "stream") and any(b.name == self.buffer for b in p.params):
+            return replace(p, params=tuple(replace(b, space=self.space) if b.name == self.buffer else b for b in p.params))
         need_alloc(p, self.buffer)
 
         def place(s: Stmt, scope: Scope) -> Body | None:
