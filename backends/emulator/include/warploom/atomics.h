@@ -30,7 +30,7 @@ WL_QUIET inline __attribute__((always_inline)) To bits_as(From from) {
 
 // old = *p; *p = combine(old); returns old.
 template <class T, class Combine>
-inline T update(T* p, Combine combine) {
+WL_QUIET inline __attribute__((always_inline)) T update(T* p, Combine combine) {
   using Word = typename Bits<sizeof(T)>::type;
   Word* word = reinterpret_cast<Word*>(p);
   Word seen = __atomic_load_n(word, __ATOMIC_RELAXED);
@@ -47,53 +47,71 @@ template <class T> constexpr bool is_word = std::is_integral_v<T> && sizeof(T) >
 
 }  // namespace wl
 
+// The checker is told of an atomic once, with the place that called it.
+#ifdef WL_CHECK
+#define WL_ATOMIC WL_CALL
+#else
+#define WL_ATOMIC inline
+#endif
+
 template <class T>
-inline T atomicAdd(T* p, wl::Given<T> v) {
+WL_ATOMIC T atomicAdd(T* p, wl::Given<T> v) {
+  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
   if constexpr (wl::is_word<T>)
     return __atomic_fetch_add(p, v, __ATOMIC_RELAXED);
   else
     return wl::update(p, [v](T old) { return old + v; });
 }
 template <class T>
-inline T atomicSub(T* p, wl::Given<T> v) {
+WL_ATOMIC T atomicSub(T* p, wl::Given<T> v) {
+  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
   return wl::update(p, [v](T old) { return old - v; });
 }
 template <class T>
-inline T atomicMin(T* p, wl::Given<T> v) {
+WL_ATOMIC T atomicMin(T* p, wl::Given<T> v) {
+  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
   return wl::update(p, [v](T old) { return v < old ? v : old; });
 }
 template <class T>
-inline T atomicMax(T* p, wl::Given<T> v) {
+WL_ATOMIC T atomicMax(T* p, wl::Given<T> v) {
+  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
   return wl::update(p, [v](T old) { return v > old ? v : old; });
 }
 template <class T>
-inline T atomicAnd(T* p, wl::Given<T> v) {
+WL_ATOMIC T atomicAnd(T* p, wl::Given<T> v) {
+  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
   return __atomic_fetch_and(p, v, __ATOMIC_RELAXED);
 }
 template <class T>
-inline T atomicOr(T* p, wl::Given<T> v) {
+WL_ATOMIC T atomicOr(T* p, wl::Given<T> v) {
+  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
   return __atomic_fetch_or(p, v, __ATOMIC_RELAXED);
 }
 template <class T>
-inline T atomicXor(T* p, wl::Given<T> v) {
+WL_ATOMIC T atomicXor(T* p, wl::Given<T> v) {
+  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
   return __atomic_fetch_xor(p, v, __ATOMIC_RELAXED);
 }
 template <class T>
-inline T atomicInc(T* p, wl::Given<T> limit) {
+WL_ATOMIC T atomicInc(T* p, wl::Given<T> limit) {
+  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
   return wl::update(p, [limit](T old) { return old >= limit ? T(0) : T(old + 1); });
 }
 template <class T>
-inline T atomicDec(T* p, wl::Given<T> limit) {
+WL_ATOMIC T atomicDec(T* p, wl::Given<T> limit) {
+  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
   return wl::update(p, [limit](T old) { return old == 0 || old > limit ? limit : T(old - 1); });
 }
 template <class T>
-inline T atomicExch(T* p, wl::Given<T> v) {
+WL_ATOMIC T atomicExch(T* p, wl::Given<T> v) {
+  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 0, WL_SITE));
   using Word = typename wl::Bits<sizeof(T)>::type;
   wl::count_retry();
   return wl::bits_as<T>(__atomic_exchange_n(reinterpret_cast<Word*>(p), wl::bits_as<Word>(v), __ATOMIC_RELAXED));
 }
 template <class T>
-inline T atomicCAS(T* p, wl::Given<T> expected, wl::Given<T> wanted) {
+WL_ATOMIC T atomicCAS(T* p, wl::Given<T> expected, wl::Given<T> wanted) {
+  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
   using Word = typename wl::Bits<sizeof(T)>::type;
   Word seen = wl::bits_as<Word>(expected);
   wl::count_retry();

@@ -70,12 +70,21 @@ struct Worker {
   unsigned pooled = 0, made = 0;
   char* starting = nullptr;
   // Shared memory
+  // The checker is another library: it starts fibers and parks lanes through these.
+  void (*fiber_entry)() = nullptr;
+  void (*step)(Worker&, const void* site) = nullptr;
   char* dynamic = nullptr;
   size_t dynamic_room = 0, dynamic_bytes = 0;
   Thread thread[kMaxThreads];
 };
 
-inline __thread Worker* self = nullptr;
+// Under the checker one core runs everything, and shared variables have the thread-local storage to themselves.
+#ifdef WL_CHECK
+#define WL_OWN
+#else
+#define WL_OWN __thread
+#endif
+inline WL_OWN Worker* self = nullptr;
 
 #ifdef WL_CHECK
 // What the checker is told; it lives in a library of its own (`checker.cpp`).
@@ -91,12 +100,14 @@ void wl_check_warp_release(Worker*, unsigned warp, unsigned group);
 void wl_check_stuck(Worker*);
 unsigned wl_check_pick(Worker*);
 void wl_check_fence();
+void wl_check_atomic(void* at, size_t bytes, int reads, const void* site);
 }
 #define WL_HOOK(call) call
 #else
 #define WL_HOOK(call) ((void)0)
 #endif
 
+#define WL_SITE __builtin_return_address(0)
 #define WL_QUIET __attribute__((no_sanitize_thread))
 #define WL_CALL __attribute__((noinline, no_sanitize_thread))
 
@@ -194,14 +205,14 @@ WL_QUIET inline void start_or_resume(Worker& w, unsigned next, void** from) {
   if (!(w.started[warp] & bit)) {
     w.started[warp] |= bit;
     w.starting = take_stack(w);
-    to = first_frame(w.starting, next, &fiber_main);
+    to = first_frame(w.starting, next, w.fiber_entry);
   }
   switch_stack(from, to);
 }
 
 #ifdef WL_DEVICE_INDEX
 }  // namespace wl
-inline __thread uint3 threadIdx, blockIdx, blockDim, gridDim;
+inline WL_OWN uint3 threadIdx, blockIdx, blockDim, gridDim;
 namespace wl {
 #define WL_SET_INDEX(i) (::threadIdx = (i))
 #else
@@ -338,6 +349,10 @@ WL_QUIET inline void park(Wait why, const void* site) {
   t.wait = Wait::none;
 }
 
+WL_QUIET inline void step_lane(Worker& w, const void* site) {
+  if (w.fibers) park(Wait::step, site);
+}
+
 WL_CALL inline unsigned converged_lanes(const void* site) {
   if (!self->fibers) return 1u;
   park(Wait::converge, site);
@@ -424,6 +439,8 @@ WL_QUIET inline void reset_block(Worker& w) {
 WL_CALL inline bool run_block(Worker& w) {
   reset_block(w);
   w.failed = false;
+  w.fiber_entry = &fiber_main;
+  w.step = &step_lane;
   WL_HOOK(wl_check_block_begin(&w));
   start_or_resume(w, static_cast<unsigned>(pick(w)), &w.main_sp);
   WL_HOOK(wl_check_block_end(&w));

@@ -29,12 +29,12 @@ struct Pending {
   const char* name = "";
 };
 
-inline __thread Pending pending;
-inline thread_local int last_error = 0;
+inline WL_OWN Pending pending;
+inline WL_OWN int last_error = 0;
 constexpr int kInvalidConfiguration = 9;
 
 inline Worker& worker() {
-  static thread_local Worker* mine = nullptr;
+  static WL_OWN Worker* mine = nullptr;
   if (!mine) mine = new Worker;
   return *mine;
 }
@@ -205,7 +205,7 @@ inline void launch(const Config& c) {
 
 #ifdef WL_CHECK
 extern "C" void wl_check_reached_end();
-#define WL_REACHED_END ::wl::wl_check_reached_end()
+#define WL_REACHED_END ::wl_check_reached_end()
 #else
 #define WL_REACHED_END ((void)0)
 #endif

@@ -3,15 +3,13 @@
 #pragma once
 #include "block.h"
 
-#ifdef WL_VOLATILE
+#if defined(WL_VOLATILE) && !defined(WL_CHECK)
 namespace wl {
 WL_QUIET inline void step_warp(const void* site) {
-  if (self && self->fibers) park(Wait::step, site);
+  if (self) step_lane(*self, site);
 }
 }  // namespace wl
-#endif
 
-#if defined(WL_VOLATILE) && !defined(WL_CHECK)
 extern "C" {
 #define WL_TSAN(NAME) __attribute__((weak, no_sanitize_thread)) void __tsan_##NAME
 #define WL_TSAN_SIZE(N)                                                                                \

@@ -55,8 +55,6 @@ WL_QUIET inline unsigned block_vote(bool predicate, const void* site) {
 
 }  // namespace wl
 
-#define WL_SITE __builtin_return_address(0)
-
 WL_CALL inline void __syncthreads() { wl::wait_at_barrier(WL_SITE, false); }
 WL_CALL inline int __syncthreads_count(int p) { return static_cast<int>(wl::block_vote(p != 0, WL_SITE)); }
 WL_CALL inline int __syncthreads_and(int p) {
