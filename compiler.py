@@ -133,13 +133,19 @@ def compile(
 
 def verify_against_eager(model: Callable[..., object], compiled: Compiled, args: tuple[object, ...]) -> None:
     """Compare on fresh inputs; the differences are kept in `compiled.differences`. Raises WrongNumbers."""
-    names = {id(t): name for name, t in state_of(model).items()}
-    targets = [compiled.exported.weights[t] for t, _ in compiled.module.updates if t in compiled.exported.weights]
-    subject = Subject(model, compiled, tuple(names[id(t)] for t in targets if id(t) in names))
-    compiled.differences = disagreements(subject, args)
+    compiled.differences = disagreements(_subject(model, compiled), args)
     wrong = next((d for d in compiled.differences if not d.right), None)
     if wrong is not None:
         raise WrongNumbers(f"{wrong.name} differs from eager: {wrong.why}")
+
+
+def _subject(model: Callable[..., object], compiled: Compiled) -> Subject:
+    names = {id(t): name for name, t in state_of(model).items()}
+    written = [name for name, _ in compiled.module.updates]
+    weights = [compiled.exported.weights[name] for name in written if name in compiled.exported.weights]
+    inputs = compiled.exported.input_names
+    mutated = tuple(inputs.index(name) for name in written if name in inputs)
+    return Subject(model, compiled, tuple(names[id(t)] for t in weights if id(t) in names), mutated)
 
 
 def _refuse_unknown(passes: Sequence[str], kernels: object) -> None:

@@ -7,6 +7,7 @@ a run writes to buffers and inputs is compared like an output.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ import torch
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
-from .difference import Difference, compare
+from .difference import Difference, all_finite, compare
 from .rounding import Disturbed
 
 SEEDS = (11, 12)
@@ -30,18 +31,20 @@ class Run:
     state: dict[str, torch.Tensor]
     args: list[torch.Tensor]
 
-    def values(self, updated: Sequence[str]) -> list[torch.Tensor]:
-        """The tensors to compare: result, named state, arguments."""
-        return [*self.leaves, *(self.state[name] for name in updated), *self.args]
+    def values(self, subject: Subject) -> list[torch.Tensor]:
+        """The tensors to compare: result, written state, written arguments."""
+        return [*self.leaves, *(self.state[name] for name in subject.updated), *(self.args[n] for n in subject.mutated)]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """`model` in eager and `compiled` as a callable; `updated`: names of the parameters and buffers that a run writes."""
+    """`model` in eager and `compiled` as a callable; `updated`: names of the parameters and buffers that a run writes, `mutated`:
+    positions of the tensor arguments that it writes."""
 
     model: Callable[..., object]
     compiled: Callable[..., object]
     updated: tuple[str, ...] = ()
+    mutated: tuple[int, ...] = ()
 
 
 def disagreements(subject: Subject, example: Sequence[object], seeds: Sequence[int] = SEEDS) -> list[Difference]:
@@ -61,25 +64,21 @@ def _one_seed(subject: Subject, example: Sequence[object], seed: int) -> list[Di
         eager = run_eager(subject.model, args, seed)
     ours = run_compiled(subject, args, seed)
     if ours.others != eager.others or len(ours.leaves) != len(eager.leaves):
-        return [
-            Difference(
-                "result", float("inf"), 0.0, 1.0, False, "its structure or a value that is no tensor differs from eager's"
-            )
-        ]
+        return [Difference("result", math.inf, 0.0, 1.0, False, "its structure, or a value that is no tensor, differs from eager's")]
     reference = _reference(subject, args, seed)
     names = [
         *(f"output {n}" for n in range(len(eager.leaves))),
         *subject.updated,
-        *(f"input {n}" for n in range(len(eager.args))),
+        *(f"input {n}" for n in subject.mutated),
     ]
 
     def disturbed() -> list[list[torch.Tensor]]:
         unit = lowest_unit(subject.model, args)
         modes = (Disturbed(unit, seed + n, coherent=False) for n in range(_DISTURBED_RUNS))
-        return [run_eager(subject.model, args, seed, torch.float64, mode).values(subject.updated) for mode in modes]
+        return [run_eager(subject.model, args, seed, torch.float64, mode).values(subject) for mode in modes]
 
-    truth = reference.values(subject.updated) if reference else None
-    return compare(names, ours.values(subject.updated), eager.values(subject.updated), truth, disturbed)
+    truth = reference.values(subject) if reference else None
+    return compare(names, ours.values(subject), eager.values(subject), truth, disturbed)
 
 
 def _reference(subject: Subject, args: Sequence[object], seed: int) -> Run | None:
@@ -153,20 +152,23 @@ def fresh(example: Sequence[object], seed: int) -> tuple[object, ...]:
     return tuple(pytree.tree_map(lambda a: _fresh_tensor(a, generator) if isinstance(a, torch.Tensor) else a, tuple(example)))
 
 
+_DRAWN = 262_139  # prime, so that repeats of the drawn values do not line up with rows
+
+
 def _fresh_tensor(t: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     if t.numel() == 0 or t.is_complex():
         return t.clone()
-    if t.dtype is torch.bool:
-        return _like(t, t.reshape(-1)[torch.randperm(t.numel(), generator=generator)].view(t.shape))
     if not t.is_floating_point():
         low, high = int(t.min()), int(t.max())
         return _like(t, torch.randint(low, high + 1, t.shape, generator=generator, dtype=torch.int64).to(t.dtype))
-    usual = t.isfinite() & (t != 0)
-    pool = t[usual]
+    everywhere = all_finite(t) and int(t.count_nonzero()) == t.numel()
+    usual = torch.empty(0) if everywhere else t.isfinite() & (t != 0)
+    pool = t.reshape(-1) if everywhere else t[usual]
     if pool.numel() == 0:
         return t.clone()
-    drawn = pool[torch.randint(0, pool.numel(), t.shape, generator=generator)]
-    return _like(t, torch.where(usual, drawn, t))
+    drawn = pool[torch.randint(0, pool.numel(), (min(_DRAWN, t.numel()),), generator=generator)]
+    values = drawn.repeat(-(-t.numel() // drawn.numel()))[: t.numel()].view(t.shape)
+    return _like(t, values if everywhere else torch.where(usual, values, t))
 
 
 def _like(t: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
