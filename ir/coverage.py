@@ -87,6 +87,14 @@ class _Solver:
         return Op("<=", (self.value(s.lo), here)), Op("<", (here, self.value(s.hi)))
 
 
+def solve(element: tuple[Expr, ...], write: Write) -> dict[str, Expr] | None:
+    """The values of the write's axes at which it writes `element`, if it does; None when its index cannot be solved."""
+    solver = _Solver(write)
+    if len(element) != len(write.index) or solver.solve(element) is None:
+        return None
+    return {loop.axis: solver.env[name] for name, loop in solver.loops.items()}
+
+
 def covered(
     element: tuple[Expr, ...],
     facts: Sequence[Expr],

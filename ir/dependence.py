@@ -104,7 +104,7 @@ def meeting(loop: For, scope: Scope, first: list[Reach], second: list[Reach]) ->
     for a in first:
         for b in second:
             key = _pair_key(a, b)
-            if key in done or (a.mode == b.mode and a.mode != "w"):
+            if key in done or (a.mode == b.mode and a.mode.startswith(("r", "+"))):
                 continue
             done.add(key)
             if not separated(loop, scope, a, b, written):

@@ -312,10 +312,9 @@ def _const(v: bool | int | float) -> Code:
 
 def _is_number(code: str) -> bool:
     try:
-        float(code)
+        return math.isfinite(float(code))
     except ValueError:
         return False
-    return True
 
 
 def _loops(body: Body) -> list[For]:

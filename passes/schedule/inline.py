@@ -96,4 +96,3 @@ def _paths(body: Body, path: Path) -> Iterator[tuple[Stmt, Path]]:
 
 def _without(body: Body, gone: Stmt) -> Body:
     return tuple(replace(s, body=_without(s.body, gone)) if isinstance(s, (For, If)) else s for s in body if s is not gone)
-

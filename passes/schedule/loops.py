@@ -154,7 +154,9 @@ class _Parts:
     def overlap(self) -> Body:
         n = as_int(self.extent)
         if n is None or n < self.size:
-            raise IllegalStep(f"tail=overlap needs at least {self.size} iterations, known to be so", hint="accepted: tail=guard, cut or mask")
+            raise IllegalStep(
+                f"tail=overlap needs at least {self.size} iterations, known to be so", hint="accepted: tail=guard, cut or mask"
+            )
         position = add(Const(n - self.size), Var(self.rest))
         return (For(self.rest, Const(0), Const(self.size), self.loop.kind, self.at(position)),)
 
@@ -175,7 +177,12 @@ def _may_repeat(p: Program, loop: For) -> None:
     written = written_names(loop.body) - inside
     for s in statements(loop.body):
         if any(x.buffer in written for x in reads(s)):
-            raise refuse(p, s, "this reads what the loop writes, so tail=overlap would read it twice", "accepted: tail=guard, cut or mask")
+            raise refuse(
+                p,
+                s,
+                "this reads what the loop writes, so tail=overlap would read it twice",
+                "accepted: tail=guard, cut or mask",
+            )
 
 
 def _divides(size: int, n: Expr) -> bool:
@@ -296,6 +303,8 @@ class Fission(Step):
             parts = [loop.body[: self.at], loop.body[self.at :]]
         else:
             parts = _pieces(loop.body)
+            if len(parts) == 1 and len(loop.body) > 1:
+                raise refuse(p, loop, f"all statements of `{loop.axis}` share what is allocated there", "accepted: expand(...)")
         for k, part in enumerate(parts):
             mine = {s.buffer.name for s in part if isinstance(s, Alloc)}
             for later in parts[k + 1 :]:

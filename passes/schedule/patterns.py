@@ -30,7 +30,9 @@ class Online(Step):
         need_axes(p, (self.first, self.second))
         out = replace(p, body=self._body(p, p.body))
         if out == p:
-            raise IllegalStep(f"`{self.first}` and `{self.second}` are not a maximum loop and a sum of exponentials after it in one body")
+            raise IllegalStep(
+                f"`{self.first}` and `{self.second}` are not a maximum loop and a sum of exponentials after it in one body"
+            )
         return out
 
     def _body(self, p: Program, body: Body) -> Body:
@@ -49,7 +51,9 @@ class Online(Step):
         if [_shape(h, {}) for h in heads] != [_shape(h, renamed) for h in others]:
             raise refuse(p, b, f"`{b.axis}` does not have the bounds and conditions of `{a.axis}`")
         top, total = self._parts(p, a, b, core, second)
-        self._untouched(p, b, before, between, top.targets[0].buffer, total.targets[0].buffer, {x.buffer for x in loads(top.values[0])})
+        self._untouched(
+            p, b, before, between, top.targets[0].buffer, total.targets[0].buffer, {x.buffer for x in loads(top.values[0])}
+        )
         one = Reduce("lse", (top.targets[0], total.targets[0]), (top.values[0], Const(1.0)))
         return nest(heads, (one,))
 
@@ -85,7 +89,8 @@ class Tensorize(Step):
                                     for q in serial(4):
                                         c[j] += i32(a[q])*i32(b[j, q])
 
-    The loops stand in the order of the intrinsic's meaning, and each operand is dense: its small array lies on trailing dims.
+    The loops stand in the order of the intrinsic's meaning, and each operand is dense: its small array lies on trailing dims. Of several
+    nests over these axes, those that fit are replaced.
     """
 
     axes: tuple[str, ...]
@@ -97,14 +102,23 @@ class Tensorize(Step):
         if known is None:
             raise IllegalStep(f"`{self.intrinsic}` is not an intrinsic", hint="known: " + ", ".join(INTRINSICS))
 
+        reasons: list[IllegalStep] = []
+
         def tensorize(loop: For, scope: Scope) -> Body:
             heads, core = chain(loop)
             loops = loops_of(heads)
-            if [x.axis for x in loops] != list(self.axes) or len(loops) != len(heads) or len(core) != 1:
-                raise refuse(p, loop, f"{', '.join(self.axes)} are not one perfect nest in this order around one statement")
-            return (self._call(p, known, loops, core[0]),)
+            try:
+                if [x.axis for x in loops] != list(self.axes) or len(loops) != len(heads) or len(core) != 1:
+                    raise refuse(p, loop, f"{', '.join(self.axes)} are not one perfect nest in this order around one statement")
+                return (self._call(p, known, loops, core[0]),)
+            except IllegalStep as e:
+                reasons.append(e)
+                return (loop,)
 
-        return edit_loops(p, self.axes[0], tensorize)
+        out = edit_loops(p, self.axes[0], tensorize)
+        if out == p:
+            raise reasons[-1]
+        return out
 
     def _call(self, p: Program, known: Intrinsic, loops: list[For], core: Stmt) -> Call:
         wanted, body = chain(known.meaning.body[0])
@@ -137,7 +151,9 @@ def _match_statement(want: Stmt, got: Stmt, bound: dict[str, Load]) -> bool:
     if isinstance(want, Reduce) and isinstance(got, Reduce) and want.monoid == got.monoid and not got.running:
         return all(_match(a, b, bound) for a, b in zip((*want.targets, *want.values), (*got.targets, *got.values)))
     if isinstance(want, Store) and isinstance(got, Store):
-        return _match(Load(want.buffer, want.index), Load(got.buffer, got.index), bound) and _match(want.value, got.value, bound)
+        return _match(Load(want.buffer, want.index), Load(got.buffer, got.index), bound) and _match(
+            want.value, got.value, bound
+        )
     return False
 
 
@@ -151,4 +167,3 @@ def _match(want: Expr, got: Expr, bound: dict[str, Load]) -> bool:
     if kids and rebuild(want, theirs) != got:
         return False
     return (want == got if not kids else True) and all(_match(a, b, bound) for a, b in zip(kids, theirs))
-
