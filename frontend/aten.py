@@ -17,6 +17,7 @@ torch where torch knows how, and is an Extern otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch._decomp import decomposition_table
@@ -67,11 +68,14 @@ KEPT = frozenset(
 )
 
 
-# Views and writes to memory are made functional before decomposition; a decomposition of theirs would undo that.
+@cache
 def decompositions() -> dict[torch._ops.OperatorBase, Callable[..., object]]:
-    """torch's decompositions of everything that neither the table owns nor ATen should run whole."""
+    """torch's decompositions of everything that neither the table owns nor ATen should run whole.
+
+    torch's reference implementations (torch._refs) beyond its own default set are left out: they end in prims, which ATen does not run.
+    """
     known = dict(default_decompositions().items())
     for target, rule in decomposition_table.items():
-        if isinstance(target, torch._ops.OpOverload) and not target._schema.is_mutable and target not in known:
-            known[target] = rule
+        if isinstance(target, torch._ops.OpOverload) and not target._schema.is_mutable and rule.__module__ != "torch._refs":
+            known.setdefault(target, rule)
     return {t: rule for t, rule in known.items() if str(t) not in TABLE and str(t) not in KEPT}

@@ -27,6 +27,8 @@ _PROMOTION = {
     "keep": KIND.DEFAULT,
 }
 
+Rule = Callable[..., object]
+
 
 @dataclass(frozen=True)
 class Formula:
@@ -217,6 +219,8 @@ def _clamp(b: Builder, self: T, min: object = None, max: object = None) -> T:
     text = f"min({text}, max)" if max is not None else text
     # schema names that are also functions: bind them under other names
     text = text.replace(", min)", ", lowest)").replace(", max)", ", highest)")
+    if b.out[0].dtype == "b1":
+        raise NotOwned("a clamp of booleans")
     return apply(b, Formula(text, meet=("self", "lowest", "highest")), {"self": self, "lowest": min, "highest": max})
 
 
@@ -338,10 +342,14 @@ def _copy(b: Builder, self: T, src: T, non_blocking: bool = False) -> T:
     return b.map(self.dtype, self.shape, operand(b, src, self.dtype, self.shape))
 
 
-def _dropout_off(b: Builder, input: T, p: float, train: bool) -> T:
-    if train and p:
-        raise NotOwned("dropout in training mode")
-    return input
+def _shift(text: str) -> Rule:
+    """Shifts by a negative or too large amount give what is left: zero, or the sign for `>>`."""
+
+    def rule(b: Builder, **args: object) -> T:
+        bits = int(b.out[0].dtype[1:])
+        return apply(b, Formula(text), {**args, "bits": bits})
+
+    return rule
 
 
 def _unary(table: dict[str, str], kind: str) -> dict[str, Formula]:
@@ -417,6 +425,9 @@ PAIRS = {
     "bitwise_not": Formula("~self", logic="not self"),
 }
 
+_OVERLOADS = ("Tensor", "Scalar", "Tensor_Scalar")
+_LEFT = "select(other < 0 or other >= bits, 0, self << select(other < 0 or other >= bits, 0, other))"
+_RIGHT = "self >> select(other < 0 or other >= bits, bits - 1, other)"
 XLOGY = Formula("select(isnan(other), other, select(self == 0, 0.0, self * log(other)))", "float")
 XLOG1PY = Formula("select(isnan(other), other, select(self == 0, 0.0, self * log1p(other)))", "float")
 
@@ -425,6 +436,8 @@ POINTWISE: dict[str, Callable[..., object]] = {
     **_unary(ACTIVATIONS, "num"),
     **_binary(BINARY),
     **{f"aten.{name}.default": f for name, f in PAIRS.items()},
+    **{f"aten.{n}.{o}": _shift(_LEFT) for n in ("bitwise_left_shift", "__lshift__") for o in _OVERLOADS},
+    **{f"aten.{n}.{o}": _shift(_RIGHT) for n in ("bitwise_right_shift", "__rshift__") for o in _OVERLOADS},
     "aten.abs.default": Formula("abs(self)", logic="self"),
     "aten.sgn.default": _sign,
     "aten.sign.default": _sign,
@@ -489,5 +502,4 @@ POINTWISE: dict[str, Callable[..., object]] = {
     "aten._to_copy.default": _to_copy,
     "aten.to.dtype": _to_dtype,
     "aten.copy.default": _copy,
-    "aten.dropout.default": _dropout_off,
 }

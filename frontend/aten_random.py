@@ -100,6 +100,7 @@ RANDOM: dict[str, Rule] = {
     "aten.randint_like.low_dtype": _randint_like,
     "aten.bernoulli.p": _bernoulli,
     "aten.native_dropout.default": _dropout,
+    "aten.dropout.default": lambda b, **args: _dropout(b, **args)[0],
     "aten.uniform.default": _functional("aten.uniform_.default", "from", "to"),
     "aten.normal_functional.default": _functional("aten.normal_.default", "mean", "std"),
     "aten.exponential.default": _functional("aten.exponential_.default", "lambd"),

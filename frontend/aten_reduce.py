@@ -299,15 +299,6 @@ def _topk(b: Builder, self: T, k: object, dim: int = -1, largest: bool = True, s
     return slice_axis(b, values, axis, Const(0), extent), slice_axis(b, index, axis, Const(0), extent)
 
 
-def _kthvalue(b: Builder, self: T, k: int, dim: int = -1, keepdim: bool = False) -> tuple[T, T]:
-    if self.rank == 0:
-        return self, b.map("i64", (), Const(0))
-    axis = self.axis(dim)
-    out = tuple(select(b, t, axis, Const(k - 1)) for t in b.sort(self, axis, False))
-    shape = b.out[0].shape
-    return b.reshape(out[0], shape), b.reshape(out[1], shape)
-
-
 def _cdist(b: Builder, x1: T, x2: T, p: float, compute_mode: int | None = None) -> T:
     """|| x1[.., i, :] - x2[.., j, :] ||_p"""
     shape = (*b.out[0].shape, x1.shape[-1])
@@ -365,7 +356,6 @@ REDUCE: dict[str, Rule] = {
     "aten.argsort.default": _argsort,
     "aten.argsort.stable": _argsort,
     "aten.topk.default": _topk,
-    "aten.kthvalue.default": _kthvalue,
     "aten._cdist_forward.default": _cdist,
     "aten.cdist.default": _cdist,
 }

@@ -304,9 +304,10 @@ def _scalar_tensor(b: Builder, s: object, **rest: object) -> T:
 def _arange(b: Builder, start: Scalar = 0, step: Scalar = 1, **rest: object) -> T:
     out = b.out[0]
     i = Var("i0")
-    if is_float(out.dtype) or isinstance(start, float) or isinstance(step, float):
+    if is_float(out.dtype):
         e = op("+", op("*", Cast("f64", i), Cast("f64", constant(step))), Cast("f64", constant(start)))
         return b.map(out.dtype, out.shape, cast(out.dtype, e, "f64"))
+    start, step = (int(v) if isinstance(v, float) else v for v in (start, step))
     return b.map(out.dtype, out.shape, cast(out.dtype, add(mul(i, constant(step)), constant(start)), "i64"))
 
 
