@@ -94,7 +94,7 @@ def _merge(
     if source not in home or target not in home or home[target] != target or lives[target].first != number:
         return
     old = home[source]
-    if old == target or spans[old].last != number or lives[source].last != number:
+    if old == target or spans[old].last != number or lives[source].last != number or spans[target].first != number:
         return
     if target not in kept:
         home[target], spans[old] = old, Lifetime(spans[old].first, spans[target].last)
