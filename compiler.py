@@ -5,21 +5,33 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from rich.console import Console
 
-from .backends.cpu.bind import evaluate, match_shapes
+from .backends.cpu.bind import bind, evaluate, match_shapes
 from .backends.cpu.build import Printed, build, printed
+from .backends.cpu.peaks import measured
 from .backends.cpu.runtime import Runtime, Slot, load
 from .backends.manifest import backend
 from .evaluation.agreement import Subject, disagreements, state_of
+from .evaluation.bench.contenders import eager, enter, inductor, ran, rotating
+from .evaluation.bench.interleave import interleave
+from .evaluation.bench.problem import Problem, check_runs, load_problem
 from .evaluation.difference import Difference
+from .evaluation.report.collect import extern_rows, kernel_rows, step_lines
+from .evaluation.report.outcome import outcome
+from .evaluation.report.record import Report
+from .evaluation.report.terminal import show
 from .frontend.torch_export import Dynamic, Exported, SizeLeaf, TensorLeaf, export_model
-from .ir.diagnostic import WarploomError, WrongNumbers
+from .ir.diagnostic import Unreadable, WarploomError, WrongNumbers
+from .ir.graph_text import print_graph
 from .ir.machine import Machine
 from .ir.module import Module
 from .passes.pipeline import Dump, Options, plan
@@ -42,6 +54,15 @@ class Settings:
     dump: Dump | None = None
 
 
+@dataclass(frozen=True)
+class Timed:
+    """Seconds by contender, 95% intervals of (contender / warploom), remarks."""
+
+    times: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    notes: tuple[str, ...]
+
+
 @dataclass
 class Compiled:
     """A compiled model. Call it like the model; parameters stay the model's own and are read on every call."""
@@ -55,6 +76,7 @@ class Compiled:
     settings: Settings
     compile_s: float
     example: tuple[object, ...] = ()
+    name: str = "model"
     differences: list[Difference] = field(default_factory=list)
     _plain: bool = field(init=False)
     _single: bool = field(init=False)
@@ -73,6 +95,10 @@ class Compiled:
         out = self.runtime(tensors)  # type: ignore[arg-type]
         return out[0] if self._single else self._assemble(tensors, out)
 
+    def tensors(self, args: Sequence[object]) -> list[torch.Tensor]:
+        """The tensors of positional arguments, in the runtime's order."""
+        return self._leaves(tuple(args), {})  # type: ignore[return-value]
+
     def _leaves(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> list[object]:
         leaves = self.exported.flatten(args, kwargs)
         return [value for leaf, value in zip(self.exported.inputs, leaves) if isinstance(leaf, TensorLeaf)]
@@ -88,6 +114,11 @@ class Compiled:
             else:
                 leaves.append(leaf.value)
         return self.exported.unflatten(leaves)
+
+    @property
+    def report(self) -> Report:
+        """What was made of the model, with the time of each kernel on the example inputs."""
+        return describe(self)
 
     @property
     def sources(self) -> dict[str, str]:
@@ -148,6 +179,40 @@ def _subject(model: Callable[..., object], compiled: Compiled) -> Subject:
     return Subject(model, compiled, tuple(names[id(t)] for t in weights if id(t) in names), mutated)
 
 
+def describe(compiled: Compiled, timed: Timed | None = None) -> Report:
+    """The report of a compiled model. `timed`: times of the whole model against others."""
+    runtime, module = compiled.runtime, compiled.module
+    tensors = compiled.tensors(compiled.example)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        seconds = runtime.profile(tensors)
+    threads = runtime.threads or torch.get_num_threads()
+    machine = measured()
+    bound = bind(runtime.layout, [tuple(t.shape) for t in tensors], threads)
+    rows = kernel_rows(module, compiled.code.symbols, compiled.sources, seconds, machine, bound.env, threads)
+    return Report(
+        name=compiled.name, machine=machine, threads=threads, compile_s=compiled.compile_s,
+        max_error=max((d.relative for d in compiled.differences), default=0.0), ok=all(d.right for d in compiled.differences),
+        kernels=rows, externs=extern_rows(module, seconds), prepared=tuple(p.program.name for p in module.prepare),
+        graph=print_graph(compiled.exported.graph), steps=step_lines(module), arena_bytes=bound.arena_bytes,
+        times=timed.times if timed else {}, intervals=timed.intervals if timed else {}, notes=timed.notes if timed else (),
+    )  # fmt: skip
+
+
+def time_against_others(compiled: Compiled, problem: Problem, budget_s: float = 2.0) -> Timed:
+    """Interleaved with eager and Inductor, on rotating inputs."""
+    inputs = rotating(problem.inputs, seed=1)
+    entries = [
+        enter("warploom", lambda: lambda values: compiled(*values), inputs[0]),
+        enter("eager", lambda: eager(problem.model), inputs[0]),
+        enter("inductor", lambda: inductor(problem.model), inputs[0]),
+    ]
+    with torch.no_grad():
+        samples = interleave(ran(entries), inputs, budget_s, torch.get_num_threads())
+    times = {name: samples.median(name) for name in samples.seconds}
+    intervals = {name: samples.interval(name, "warploom") for name in times if name != "warploom"}
+    return Timed(times, intervals, tuple(f"{e.name} cannot run this model: {e.reason}" for e in entries if e.run is None))
+
+
 def _refuse_unknown(passes: Sequence[str], kernels: object) -> None:
     if passes:
         raise UnknownOption(f"no pass {passes[0]!r}", hint="this build has no optional passes")
@@ -174,6 +239,83 @@ def weight_slots(model: object, exported: Exported) -> dict[str, Slot]:
                 if tensor is not None:
                     owners.setdefault(id(tensor), (owner, key))
     return {name: owners.get(id(t), ({name: t}, name)) for name, t in exported.weights.items()}
+
+
+# ------------------------------------------------------------------------------------------------ the command
+@dataclass(frozen=True)
+class CompileRequest:
+    """The arguments of `warploom compile`."""
+
+    model: str
+    target: str = "cpu"
+    passes: tuple[str, ...] = ()
+    tune: str | None = None
+    library: bool = True
+    threads: int | None = None
+    dynamic: tuple[str, ...] = ()
+    report: str | None = None
+    export: str | None = None
+    dump_ir: str | None = None
+    compare: bool = True
+
+
+def run_compile(request: CompileRequest, as_json: bool) -> int:
+    """`warploom compile`: 0 done, 1 wrong numbers, 2 usage or an unreadable model, 3 the environment lacks something."""
+    return outcome(lambda: _compile_and_tell(request, as_json), as_json)
+
+
+def _compile_and_tell(request: CompileRequest, as_json: bool) -> tuple[int, object]:
+    if request.threads is not None:
+        torch.set_num_threads(_positive(request.threads))
+    problem = load_problem(request.model)
+    torch.manual_seed(0)
+    inputs = problem.inputs()
+    check_runs(problem, inputs)
+    dump = _dumper(request.dump_ir) if request.dump_ir else None
+    dynamic = parse_dynamic(request.dynamic)
+    compiled = compile(problem.model, inputs, request.target, request.passes, dynamic, request.tune, request.library, dump=dump)
+    compiled.name = problem.name
+    timed = time_against_others(compiled, problem) if request.compare else None
+    report = describe(compiled, timed)
+    if request.report:
+        write_text(Path(request.report), report.to_html())
+    if request.export:
+        compiled.export(request.export)
+    if not as_json:
+        show(report, Console(file=sys.__stdout__, highlight=False))
+    return (0 if report.ok else 1), report.data()
+
+
+def _positive(threads: int) -> int:
+    if threads < 1:
+        raise UnknownOption(f"--threads {threads}: expected 1 or more")
+    return threads
+
+
+def parse_dynamic(texts: Sequence[str]) -> Dynamic | None:
+    """`x:0=batch` -> {"x": {0: "batch"}}; the input by name or position, `x:0=batch[2..64]` gives a range. Raises UnknownOption."""
+    found: dict[str | int, dict[int, object]] = {}
+    for text in texts:
+        m = re.fullmatch(r"(\w+):(\d+)=([A-Za-z_]\w*)(?:\[(\d+)\.\.(\d+)\])?", text)
+        if m is None:
+            raise UnknownOption(f"--dynamic {text}: expected INPUT:AXIS=NAME, such as x:0=batch")
+        name, axis, dim, lo, hi = m.groups()
+        spec: object = dim if lo is None else (dim, int(lo), int(hi))
+        found.setdefault(int(name) if name.isdigit() else name, {})[int(axis)] = spec
+    return found or None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Raises Unreadable where the file cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError as error:
+        raise Unreadable(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _dumper(folder: str) -> Dump:
+    return lambda stage, text: write_text(Path(folder) / f"{stage}.txt", text)
 
 
 __all__ = ["Compiled", "compile", "weight_slots"]

@@ -13,7 +13,7 @@ class Machine:
     """One CPU socket as a process sees it.
 
     `features`: names such as vnni, avx512_bf16. `flops`: peak float32 operations per second of one core, `bandwidth`: bytes per second that
-    one core reads from memory, `bandwidth_all`: all cores together; 0 where not measured.
+    one core reads from memory, `bandwidth_all`: all cores together, `bandwidth_cache`: one core from the last-level cache; 0 where not measured.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Machine:
     flops: float = 0.0
     bandwidth: float = 0.0
     bandwidth_all: float = 0.0
+    bandwidth_cache: float = 0.0
 
     @property
     def lanes(self) -> int:
@@ -38,7 +39,11 @@ class Machine:
         return ISAS[self.isa][1]
 
     def floor_seconds(self, flops: float, nbytes: float, threads: int = 1) -> float:
-        """The roofline (Williams et al. 2009): no run is shorter than its arithmetic at peak or its bytes at full bandwidth."""
-        bandwidth = self.bandwidth if threads == 1 else max(self.bandwidth, self.bandwidth_all)
+        """The roofline (Williams et al. 2009): no run is shorter than its arithmetic at peak or its bytes at full bandwidth. Data that
+        half the last-level cache holds is taken to come from there."""
+        if nbytes <= self.l3 / 2 and self.bandwidth_cache:
+            bandwidth = self.bandwidth_cache * threads
+        else:
+            bandwidth = self.bandwidth if threads == 1 else max(self.bandwidth, self.bandwidth_all)
         by_flops = flops / (self.flops * threads) if self.flops else 0.0
         return max(by_flops, nbytes / bandwidth if bandwidth else 0.0)

@@ -1,0 +1,101 @@
+"""Who is timed: each contender is a function of the inputs, made from the model; one that cannot run the model is absent, with a reason."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from .problem import first_line
+
+Contender = Callable[[tuple], object]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """`run` None: it cannot run the model, `reason` says why. `build_s`: seconds from the model to the first result."""
+
+    name: str
+    run: Contender | None
+    build_s: float = 0.0
+    reason: str = ""
+
+
+def enter(name: str, make: Callable[[], Contender], inputs: tuple) -> Entry:
+    """Make a contender and run it once."""
+    start = time.perf_counter()
+    try:
+        with torch.no_grad(), quiet():
+            run = make()
+            run(inputs)
+    except Exception as error:
+        return Entry(name, None, 0.0, first_line(error))
+    return Entry(name, run, time.perf_counter() - start)
+
+
+@contextlib.contextmanager
+def quiet():
+    """Compilers of others write to stderr and warn; a table does not want that."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def eager(model: torch.nn.Module) -> Contender:
+    return lambda inputs: model(*inputs)
+
+
+def inductor(model: torch.nn.Module) -> Contender:
+    torch._dynamo.reset()
+    compiled = torch.compile(model, dynamic=False)
+    return lambda inputs: compiled(*inputs)
+
+
+def onnxruntime_available() -> bool:
+    return all(importlib.util.find_spec(name) for name in ("onnxruntime", "onnx", "onnxscript"))
+
+
+def onnxruntime(model: torch.nn.Module, inputs: tuple, threads: int) -> Contender:
+    """ONNX Runtime on the exported model, inputs and outputs bound without copies where it allows."""
+    import onnxruntime as ort
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        torch.onnx.export(model, inputs, path, dynamo=True, external_data=False)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [i.name for i in session.get_inputs()]
+
+    def run(values: tuple) -> object:
+        tensors = [v.contiguous().numpy() for v in values if isinstance(v, torch.Tensor)]
+        return session.run(None, dict(zip(names, tensors)))
+
+    return run
+
+
+def rotating(draw: Callable[[], tuple], seed: int, nbytes: int = 64 << 20, most: int = 8) -> Sequence[tuple]:
+    """Several draws of the inputs, together larger than the last-level cache, so that no run finds its data warm."""
+    torch.manual_seed(seed)
+    first = draw()
+    size = sum(t.numel() * t.element_size() for t in first if isinstance(t, torch.Tensor)) or 1
+    return [first, *(draw() for _ in range(min(most, max(2, -(-nbytes // size))) - 1))]
+
+
+def ran(entries: Sequence[Entry]) -> Mapping[str, Contender]:
+    """Those that can run the model."""
+    return {e.name: e.run for e in entries if e.run is not None}
