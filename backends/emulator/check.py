@@ -27,6 +27,7 @@ CHECK_FLAGS = (
     "-fno-omit-frame-pointer",
     "-fsanitize=thread",
     "-fsanitize=bounds",
+    "-fsanitize=alignment",
     "--param=tsan-distinguish-volatile=1",
     "--param=tsan-instrument-func-entry-exit=0",
 )
@@ -75,7 +76,10 @@ class Finding:
     def __str__(self) -> str:
         what = f"{self.tool}: {self.kind} ({self.space}{' ' + self.buffer if self.buffer else ''}{': ' + self.detail if self.detail else ''})"
         where = f"line {self.here.line}, kernel {self.kernel}, block {_xyz(self.here.block)}, thread {_xyz(self.here.thread)}"
-        other = self.other and f"; the other: line {self.other.line}, block {_xyz(self.other.block)}, thread {_xyz(self.other.thread)}"
+        other = (
+            self.other
+            and f"; the other: line {self.other.line}, block {_xyz(self.other.block)}, thread {_xyz(self.other.thread)}"
+        )
         return f"{what} at {where}{other or ''}"
 
 
@@ -137,6 +141,13 @@ def _identity(f: Finding) -> tuple:
     return f.tool, f.kind, f.space, f.kernel, f.buffer, *lines
 
 
+def collect(tool: ctypes.CDLL, library: Path) -> list[Finding]:
+    """What the checker has found so far in code of `library`."""
+    text = tool.wl_check_report().decode(errors="replace")
+    found = {_identity(f): f for f in reversed(_read_report(_Report(text, ()), Lines(library)))}
+    return list(reversed(found.values()))
+
+
 @dataclass(frozen=True)
 class _Report:
     text: str
@@ -154,7 +165,9 @@ def _run_once(library: ctypes.CDLL, arguments: Sequence[Argument], order: int) -
     failure = library.wl_run(slots)
     text = tool.wl_check_report().decode(errors="replace")
     arrays = [_copy_out(slots[i], a.value) if isinstance(a.value, np.ndarray) else None for i, a in enumerate(arguments)]
-    unwritten = () if failure else tuple(_count_unwritten(tool, slots[i], a) for i, a in enumerate(arguments) if a.kind == "out")
+    unwritten = (
+        () if failure else tuple(_count_unwritten(tool, slots[i], a) for i, a in enumerate(arguments) if a.kind == "out")
+    )
     tool.wl_check_free_buffers()
     return arrays, _Report(text, tuple(u for u in unwritten if u[1])), (failure or b"").decode(errors="replace")
 
@@ -187,21 +200,16 @@ def _count_unwritten(tool: ctypes.CDLL, address: int | None, argument: Argument)
 
 
 def _unwritten(arguments: Sequence[Argument], report: _Report, unit: Unit) -> list[Finding]:
-    kernel = unit.kernels[-1] if unit.kernels else None
-    where = Place((0, 0, 0), (0, 0, 0), kernel.line if kernel else 0)
-    return [
-        Finding(
-            "coverage",
-            "partial-write",
-            "global",
-            kernel.name if kernel else "",
-            where,
-            None,
-            name,
-            f"{count} elements never written, the first at {first}",
-        )
-        for name, count, first in report.unwritten
-    ]
+    """One finding an output that has elements which no thread wrote, at the last kernel that takes it."""
+    names = [a.parameter.name for a in arguments]
+    lines = {k.name: k.line for k in unit.kernels}
+    found = []
+    for name, count, first in report.unwritten:
+        kernel = next((c.kernel for c in reversed(unit.calls) if names.index(name) in c.arguments), "").split("<")[0]
+        where = Place((0, 0, 0), (0, 0, 0), lines.get(kernel, 0))
+        detail = f"{count} elements never written, the first at {first}"
+        found.append(Finding("coverage", "partial-write", "global", kernel, where, None, name, detail))
+    return found
 
 
 def _read_report(report: _Report, lines: Lines) -> list[Finding]:

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstdarg>
 #include <map>
+#include <mutex>
 #include <set>
 #include <string>
 #include <tuple>
@@ -428,6 +429,7 @@ WL_QUIET int inspect_module(dl_phdr_info* info, size_t, void* data) {
 }
 
 std::vector<std::string> g_finding_places;
+std::mutex g_regions;
 
 }  // namespace
 
@@ -448,6 +450,7 @@ WL_EXPORT void* wl_check_buffer(const char* name, size_t bytes, int kind, unsign
   r->shift = item >= 8 ? 3 : item >= 4 ? 2 : item >= 2 ? 1 : 0;
   r->tracked = r->kind != Kind::in;
   r->cells = new_cells(cell_count(*r));
+  std::lock_guard<std::mutex> hold(g_regions);
   insert_region(r);
   return at + kRedZone;
 }
@@ -464,13 +467,24 @@ WL_EXPORT size_t wl_check_unwritten(void* buffer, size_t* first) {
   return count;
 }
 
-WL_EXPORT void wl_check_free_buffers() {
+static void release_region(Region* r) {
+  munmap(r->cells, cell_count(*r) * sizeof(Cell));
+  munmap(reinterpret_cast<void*>(r->base - kRedZone), (r->bytes + 2 * kRedZone + 4095) / 4096 * 4096);
+  delete r;
+}
+
+WL_EXPORT void wl_check_free(void* buffer) {
+  std::lock_guard<std::mutex> hold(g_regions);
   for (Region* r : g.regions) {
-    if (r->shared()) continue;
-    munmap(r->cells, cell_count(*r) * sizeof(Cell));
-    munmap(reinterpret_cast<void*>(r->base - kRedZone), (r->bytes + 2 * kRedZone + 4095) / 4096 * 4096);
-    delete r;
+    if (r->base != reinterpret_cast<Address>(buffer)) continue;
+    remove_region(r);
+    return release_region(r);
   }
+}
+
+WL_EXPORT void wl_check_free_buffers() {
+  for (Region* r : g.regions)
+    if (!r->shared()) release_region(r);
   g.regions.clear();
   g.last = nullptr;
   g.fixed = g.dynamic = Region{};
@@ -742,5 +756,19 @@ static void bad_index(const void* site) {
 }
 WL_EXPORT void __ubsan_handle_out_of_bounds(BoundsData*, Address) { bad_index(WL_SITE); }
 WL_EXPORT void __ubsan_handle_out_of_bounds_abort(BoundsData*, Address) { bad_index(WL_SITE); }
+
+// -fsanitize=alignment: a pointer that its type does not allow. The access itself may fault, so the thread ends here.
+struct MismatchData;
+static void bad_alignment(Address a, const void* site) {
+  if (!g.worker) return;
+  Region* r = find_region(a);
+  if (a < 65536) return;
+  Finding f = new_finding("memcheck", "misaligned-access", r && r->shared() ? "shared" : "global", offset_of(site));
+  if (r) f.buffer = r->name;
+  add(f);
+  abandon();
+}
+WL_EXPORT void __ubsan_handle_type_mismatch_v1(MismatchData*, Address a) { bad_alignment(a, WL_SITE); }
+WL_EXPORT void __ubsan_handle_type_mismatch_v1_abort(MismatchData*, Address a) { bad_alignment(a, WL_SITE); }
 
 }  // extern "C"

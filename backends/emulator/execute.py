@@ -122,7 +122,9 @@ class Fenced:
         return self._room[self._start : self._stop].view(self._dtype).reshape(self._shape)
 
 
-def load(unit: Unit, *, include: Sequence[Path] = (), defines: Sequence[str] = (), constants: Sequence[str] = ()) -> LoadedKernel:
+def load(
+    unit: Unit, *, include: Sequence[Path] = (), defines: Sequence[str] = (), constants: Sequence[str] = ()
+) -> LoadedKernel:
     """Builds (or finds in the cache) and opens a unit. `defines` are `N=V`."""
     return open_kernel(build(unit, include=include, defines=defines), constants)
 
@@ -137,7 +139,15 @@ def build(
 ) -> Path:
     """The shared library of a unit; `extra` is put before the header. Raises BuildFailed with the compiler's first error line."""
     given = [f"-D{d}" for d in defines] + [f"-I{folder}" for folder in include]
-    base = ["-std=gnu++17", "-march=native", "-fvisibility=hidden", "-mtls-dialect=gnu2", *unit.flags, *flags, f"-I{include_folder()}"]
+    base = [
+        "-std=gnu++17",
+        "-march=native",
+        "-fvisibility=hidden",
+        "-mtls-dialect=gnu2",
+        *unit.flags,
+        *flags,
+        f"-I{include_folder()}",
+    ]
     headers = Headers((("warploom_prelude.h", _prelude(extra + unit.defines)),))
     return compile_library([f'#include "{headers.main}"\n{unit.body}'], (*base, *given), headers, "emulated")
 

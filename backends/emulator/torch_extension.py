@@ -32,13 +32,20 @@ def is_extension(source: str) -> bool:
 
 
 def load_extension(
-    files: Sequence[Path], *, include: Sequence[Path] = (), defines: Sequence[str] = (), flags: Sequence[str] = ()
+    files: Sequence[Path],
+    *,
+    include: Sequence[Path] = (),
+    defines: Sequence[str] = (),
+    flags: Sequence[str] = (),
+    extra: str = "",
 ) -> ModuleType:
-    """Builds (or finds in the cache) and imports an extension. Raises BuildFailed, UnreadableCuda."""
+    """Builds (or finds in the cache) and imports an extension; `extra` is put before the emulator's header.
+
+    Raises BuildFailed, UnreadableCuda."""
     texts = [expand_includes(path.read_text(errors="replace"), str(path), include) for path in files]
-    name = "emulated_" + hashlib.sha256("\0".join([*texts, *defines, *flags, header_stamp()]).encode()).hexdigest()[:20]
+    name = "emulated_" + hashlib.sha256("\0".join([*texts, *defines, *flags, extra, header_stamp()]).encode()).hexdigest()[:20]
     rewritten = [rewrite(text, swap_device=True) for text in texts]
-    path = build_extension(name, files, rewritten, include=include, defines=defines, flags=flags)
+    path = build_extension(name, files, rewritten, include=include, defines=defines, flags=flags, extra=extra)
     return _import(name, path)
 
 
@@ -50,22 +57,27 @@ def build_extension(
     include: Sequence[Path] = (),
     defines: Sequence[str] = (),
     flags: Sequence[str] = (),
+    extra: str = "",
 ) -> Path:
     """The extension's shared library; its module is called `name`, which must be unique in the process that loads it."""
-    units = [_unit(path, part, name) for path, part in zip(files, rewritten)]
     needed = next((unit_flags(part) for part in rewritten if unit_flags(part)), ())
-    index = "".join({unit_defines(part) for part in rewritten})
-    headers = Headers(((_PRELUDE, _prelude(index)),))
+    index = extra + "".join({unit_defines(part) for part in rewritten})
+    headers = Headers(((_PRELUDE, "#include <torch/extension.h>\n"),))
+    units = [_unit(path, part, name, index) for path, part in zip(files, rewritten)]
     given = [f"-D{d}" for d in defines] + [f"-I{folder}" for folder in include]
     return compile_library(units, (*_flags(), *needed, *flags, *given), headers, "extension")
 
 
-def _unit(path: Path, part: Rewritten, name: str) -> str:
-    return f'#include "{_PRELUDE}"\n#undef TORCH_EXTENSION_NAME\n#define TORCH_EXTENSION_NAME {name}\n#line 1 "{path}"\n{part.text}\n'
-
-
-def _prelude(defines: str) -> str:
-    return f'// {header_stamp()}\n{defines}#include "warploom/torch_cuda.h"\n'
+def _unit(path: Path, part: Rewritten, name: str, index: str) -> str:
+    """Only torch's own header is compiled beforehand: it is by far the largest, and the same for every extension."""
+    return f"""#include "{_PRELUDE}"
+// {header_stamp()}
+{index}#include "warploom/torch_cuda.h"
+#undef TORCH_EXTENSION_NAME
+#define TORCH_EXTENSION_NAME {name}
+#line 1 "{path}"
+{part.text}
+"""
 
 
 def _flags() -> tuple[str, ...]:

@@ -71,6 +71,7 @@ class Unit:
     body: str
     kernels: tuple[KernelText, ...]
     flags: tuple[str, ...]
+    calls: tuple[Call, ...]
     defines: str = ""
 
     @property
@@ -120,7 +121,7 @@ def build_unit(
     parts.append(_run_entry(calls, params, entry))
     if entry:
         parts.append(_c_entry(entry, calls, params))
-    return Unit("".join(parts), rewritten.kernels, unit_flags(rewritten), unit_defines(rewritten))
+    return Unit("".join(parts), rewritten.kernels, unit_flags(rewritten), tuple(calls), unit_defines(rewritten))
 
 
 def unit_flags(rewritten: Rewritten) -> tuple[str, ...]:

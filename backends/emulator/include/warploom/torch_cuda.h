@@ -69,3 +69,24 @@ template <class T> inline void gpuAtomicAddNoReturn(T* p, wl::Given<T> v) { atom
 #define C10_CUDA_KERNEL_LAUNCH_CHECK() WL_CUDA_CHECK(cudaGetLastError())
 #define TORCH_CUDA_KERNEL_LAUNCH_CHECK C10_CUDA_KERNEL_LAUNCH_CHECK
 #define CUDA_KERNEL_LOOP(i, n) for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < (n); i += blockDim.x * gridDim.x)
+
+#ifdef WL_CHECK
+// Under the checker every CPU tensor made from now on lies between red zones.
+extern "C" void* wl_check_buffer(const char* name, size_t bytes, int kind, unsigned item);
+extern "C" void wl_check_free(void* buffer);
+namespace wl {
+struct CheckedAllocator final : c10::Allocator {
+  c10::DataPtr allocate(size_t n) override {
+    void* p = n ? wl_check_buffer("a tensor", n, 5, 4) : nullptr;
+    return {p, p, &wl_check_free, c10::Device(c10::DeviceType::CPU)};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return &wl_check_free; }
+  void copy_data(void* to, const void* from, size_t n) const override { std::memcpy(to, from, n); }
+};
+inline CheckedAllocator& checked_allocator() {
+  static CheckedAllocator* allocator = new CheckedAllocator;
+  return *allocator;
+}
+inline const int allocator_set = (c10::SetCPUAllocator(&checked_allocator(), 255), 0);
+}  // namespace wl
+#endif

@@ -1,0 +1,74 @@
+"""A call in a process of its own. A function comes in, its result or exception goes out; a crash becomes KernelFailed.
+
+The child writes to stderr only (a kernel's printf must not mix with what the command prints).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+from .execute import KernelFailed
+
+T = TypeVar("T")
+
+
+def in_child(work: Callable[[], T], *, quiet: bool = True) -> T:
+    """Forks, calls `work`, gives back what it gave. `quiet` sends the child's stdout to stderr."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        _serve(work, writing, quiet)
+    os.close(writing)
+    try:
+        with os.fdopen(reading, "rb") as pipe:
+            answer = pipe.read()
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        raise
+    finally:
+        _, status = os.waitpid(pid, 0)
+    return _result(answer, status)
+
+
+def _serve(work: Callable[[], object], writing: int, quiet: bool) -> None:
+    """The child's life: never returns."""
+    if quiet:
+        os.dup2(2, 1)
+    try:
+        answer = (True, work())
+    except BaseException as error:
+        answer = (False, error)
+    try:
+        sys.stdout.flush()
+        ctypes.CDLL(None).fflush(None)
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(_pickled(answer))
+    finally:
+        os._exit(0)
+
+
+def _pickled(answer: tuple[bool, object]) -> bytes:
+    try:
+        return pickle.dumps(answer)
+    except (pickle.PicklingError, TypeError, AttributeError):
+        return pickle.dumps((False, RuntimeError(f"{type(answer[1]).__name__}: {answer[1]}")))
+
+
+def _result(answer: bytes, status: int):
+    if not answer:
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        name = signal.Signals(number).name if number else f"exit {status}"
+        raise KernelFailed(f"the run crashed ({name})", hint="an access far outside its array; --check names it")
+    good, value = pickle.loads(answer)
+    if not good:
+        raise value
+    return value
