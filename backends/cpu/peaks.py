@@ -88,7 +88,7 @@ def measured_again() -> Machine:
     """Measure once more and keep the best seen: another process may have had the cores the last time."""
     machine, before = host(), measured()
     now = _measure(machine)
-    best = Peaks(*(max(getattr(now, f), getattr(before, f)) for f in asdict(now))))
+    best = Peaks(*(max(getattr(now, f), getattr(before, f)) for f in asdict(now)))
     path = cached(_name(machine), lambda: _encode(best))
     path.unlink(missing_ok=True)
     cached(_name(machine), lambda: _encode(best))
