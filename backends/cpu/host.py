@@ -13,6 +13,7 @@ from ...ir.machine import Machine
 from ..toolchain import cores
 from .isa import ISAS, cpu_flags
 
+
 class UnknownIsa(WarploomError):
     """`WARPLOOM_ISA` names no instruction set of this machine. Unset it, or choose one that the message lists."""
 
