@@ -44,8 +44,7 @@ class Value:
 
 def infix(symbol: str, level: int, a: Value, b: Value, dtype: str, wide: bool = False) -> Value:
     clear = max(level, SHIFT + 1) if symbol in ("<<", ">>", "&", "|", "^") else level  # what g++ would warn about
-    strict = level + 1 if symbol in ("-", "/", "<<", ">>", "<", "<=", ">", ">=", "==", "!=") else level
-    return Value(f"{a.inside(clear)} {symbol} {b.inside(max(strict, clear))}", level, dtype, wide)
+    return Value(f"{a.inside(clear)} {symbol} {b.inside(max(level + 1, clear))}", level, dtype, wide)
 
 
 def call(name: str, *args: Value | str, dtype: str, wide: bool = False) -> Value:
