@@ -44,28 +44,18 @@ IGNORED = frozenset(
     }
 )
 
-# Whole operators that ATen runs: torch would unroll or scatter them into hundreds of nodes.
-KEPT = frozenset(
-    {
-        "aten.lstm.input",
-        "aten.lstm.data",
-        "aten.gru.input",
-        "aten.gru.data",
-        "aten.rnn_tanh.input",
-        "aten.rnn_tanh.data",
-        "aten.rnn_relu.input",
-        "aten.rnn_relu.data",
-        "aten.lstm_cell.default",
-        "aten.gru_cell.default",
-        "aten.rnn_tanh_cell.default",
-        "aten.rnn_relu_cell.default",
-        "aten._ctc_loss.default",
-        "aten.grid_sampler_2d.default",
-        "aten.bernoulli.Tensor",
-        "aten.rrelu_with_noise.default",
-        "aten.rrelu_with_noise_functional.default",
-    }
-)
+# Operators that ATen runs whole, with the reason that the report shows.
+_RECURRENT = "a recurrent network: ATen's own loop over time steps"
+WHOLE: dict[str, str] = {
+    **{
+        n: _RECURRENT
+        for n in ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
+    },
+    "rrelu_with_noise_functional": "draws only where the input is negative",
+    "_ctc_loss": "a dynamic program over label sequences",
+    "grid_sampler_2d": "gathers at computed positions",
+    "grid_sampler_3d": "gathers at computed positions",
+}
 
 
 @cache
@@ -78,4 +68,4 @@ def decompositions() -> dict[torch._ops.OperatorBase, Callable[..., object]]:
     for target, rule in decomposition_table.items():
         if isinstance(target, torch._ops.OpOverload) and not target._schema.is_mutable and rule.__module__ != "torch._refs":
             known.setdefault(target, rule)
-    return {t: rule for t, rule in known.items() if str(t) not in TABLE and str(t) not in KEPT}
+    return {t: rule for t, rule in known.items() if str(t) not in TABLE and str(t).split(".")[1] not in WHOLE}

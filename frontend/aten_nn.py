@@ -247,6 +247,8 @@ def avg_pool(n: int) -> Rule:
         size = _spread(kernel_size, n)
         step, pad = _spread(stride, n) if stride else size, _spread(padding, n)
         wide = accumulator(self.dtype)
+        if not is_float(wide):
+            raise NotOwned("an average of integers")
         x = convert(b, self, wide)
         total = _windowed(b, "add", x, b.out[0].shape[-n:], size, step, pad, (1,) * n)[0]
         divisor = (
@@ -329,8 +331,8 @@ def _uneven(b: Builder, x: T, monoid: str, ins: Sequence[int], outs: Sequence[in
 
 # ------------------------------------------------------------------------------------------------ resizing
 def _nearest(exact: bool) -> Rule:
-    def rule(b: Builder, self: T, output_size: Sequence[int], *scales: float | None, **named: float | None) -> T:
-        given = [*scales, *named.values()]
+    def rule(b: Builder, self: T, output_size: object, **scales: float | None) -> T:
+        given = list(scales.values())
         index: list[Expr] = list(axes(self.rank))
         for k, scale in enumerate(given or [None] * (self.rank - 2)):
             axis = k + 2
@@ -339,6 +341,16 @@ def _nearest(exact: bool) -> Rule:
         return b.map(self.dtype, b.out[0].shape, Load(self.name, tuple(index)))
 
     return rule
+
+
+def _by_factors(rule: Rule) -> Rule:
+    """The `.vec` overloads: one list of scale factors, or none."""
+
+    def vec(b: Builder, input: T, output_size: object, scale_factors: Sequence[float] | None, **rest: object) -> object:
+        given = scale_factors or (None,) * (input.rank - 2)
+        return rule(b, input, output_size, **rest, **{f"scale{k}": s for k, s in enumerate(given)})
+
+    return vec
 
 
 def _nearest_index(i: Expr, extent: int, out: int, scale: float | None, exact: bool) -> Expr:
@@ -417,6 +429,14 @@ _POOLS: dict[str, Rule] = {
     **{f"aten.adaptive_max_pool{n}d.default": adaptive_pool(n, "max", True) for n in (1, 2, 3)},
 }
 
+_RESIZE: dict[str, Rule] = {
+    **{f"aten.upsample_nearest{n}d": _nearest(False) for n in (1, 2, 3)},
+    **{f"aten._upsample_nearest_exact{n}d": _nearest(True) for n in (1, 2, 3)},
+    "aten.upsample_linear1d": _linear_resize(1),
+    "aten.upsample_bilinear2d": _linear_resize(2),
+    "aten.upsample_trilinear3d": _linear_resize(3),
+}
+
 NN: dict[str, Rule] = {
     **_POOLS,
     "aten.layer_norm.default": _layer_norm,
@@ -427,11 +447,8 @@ NN: dict[str, Rule] = {
     "aten._native_batch_norm_legit_functional.default": _batch_norm_functional,
     "aten._native_batch_norm_legit.no_stats": _batch_norm_no_stats,
     "aten.rms_norm.default": _rms_norm,
-    **{f"aten.upsample_nearest{n}d.default": _nearest(False) for n in (1, 2, 3)},
-    **{f"aten._upsample_nearest_exact{n}d.default": _nearest(True) for n in (1, 2, 3)},
-    "aten.upsample_linear1d.default": _linear_resize(1),
-    "aten.upsample_bilinear2d.default": _linear_resize(2),
-    "aten.upsample_trilinear3d.default": _linear_resize(3),
+    **{f"{name}.default": rule for name, rule in _RESIZE.items()},
+    **{f"{name}.vec": _by_factors(rule) for name, rule in _RESIZE.items()},
     "aten.nll_loss_forward.default": _nll_loss,
     "aten.nll_loss2d_forward.default": _nll_loss,
 }

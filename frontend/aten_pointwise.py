@@ -310,7 +310,7 @@ def _copysign(b: Builder, **args: object) -> T:
 
 
 def _isclose(b: Builder, self: T, other: T, rtol: float, atol: float, equal_nan: bool) -> T:
-    if not is_float(self.dtype):
+    if not is_float(self.dtype) or self.dtype != other.dtype:
         raise NotOwned("isclose of integers")
     same = " or (isnan(self) and isnan(other))" if equal_nan else ""
     near = "(not isinf(self) and not isinf(other) and abs(self - other) <= atol + rtol * abs(other))"

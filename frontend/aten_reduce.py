@@ -10,7 +10,7 @@ import torch
 from ..ir.expr import Cast, Const, Expr, Load, Op, Var, as_int
 from ..ir.types import is_float
 from .aten_pointwise import convert
-from .aten_shape import select, slice_axis
+from .aten_shape import slice_axis
 from .builder import Builder, NotOwned, T, accumulator, axes, cast, formula, numel, op
 
 Rule = Callable[..., object]
@@ -293,6 +293,8 @@ def _argsort(b: Builder, self: T, dim: int = -1, descending: bool = False, stabl
 def _topk(b: Builder, self: T, k: object, dim: int = -1, largest: bool = True, sorted: bool = True) -> tuple[T, T]:
     if self.rank == 0:
         return self, b.map("i64", (), Const(0))
+    if b.used(1):
+        raise NotOwned("ATen's choice among equal values")
     axis = self.axis(dim)
     extent = b.out[0].shape[axis]
     values, index = b.sort(self, axis, largest)

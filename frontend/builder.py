@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from ..ir.diagnostic import TypeMismatch
 from ..ir.expr import OPS, Cast, Const, Expr, Load, Op, Var, add, as_int, mul, simplify, substitute
 from ..ir.graph import Contract, Conv, Map, Node, Operator, Reduce, Reshape, Scan, Sort, TensorType, Value, Window
 from ..ir.monoid import MONOIDS
 from ..ir.text import parse_expr
 from ..ir.types import DTYPES, is_float
+from ..ir.typing import check
 
 Shape = tuple[Expr, ...]
 Number = bool | int | float
@@ -178,6 +180,7 @@ class Builder:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.types: dict[str, TensorType] = {}
+        self.dtypes: dict[str, str] = {}
         self.defined: dict[str, Node] = {}
         self.hint = "t"
         self.origin = ""
@@ -225,6 +228,7 @@ class Builder:
 
     def declare(self, name: str, t: TensorType) -> T:
         self.types[name] = t
+        self.dtypes[name] = t.dtype
         return T(name, t.dtype, t.shape)
 
     def emit(self, operator: Operator, *types: TensorType, role: str = "") -> tuple[T, ...]:
@@ -256,6 +260,11 @@ class Builder:
 
     # -------------------------------------------------------------------------------- operators
     def map(self, dtype: str, shape: Sequence[Expr], expr: Expr, role: str = "") -> T:
+        """out[i0, i1, ..] = expr. Raises NotOwned when the expression breaks the dtype rules."""
+        try:
+            check(expr, dtype, self.dtypes)
+        except TypeMismatch as e:
+            raise NotOwned(f"no rule for these dtypes: {e.message}") from None
         return self.emit(Map(simplify(expr)), TensorType(dtype, tuple(shape)), role=role)[0]
 
     def cast(self, x: T, dtype: str) -> T:

@@ -13,7 +13,7 @@ import torch
 from ..ir.diagnostic import UnsupportedModel
 from ..ir.expr import Expr, as_int
 from ..ir.graph import Extern, Graph, Input, Node, Random, Ref, TensorType, operands
-from .aten import IGNORED, TABLE
+from .aten import IGNORED, TABLE, WHOLE
 from .builder import Builder, NotOwned, T
 from .dtypes import DTYPE
 from .symbols import Symbols
@@ -55,7 +55,7 @@ class Converter:
                     self.call(node)
                 except UnsupportedModel as e:
                     raise UnsupportedModel(f"{_where(node)}{e.message}", hint=e.hint) from None
-            elif node.op not in ("placeholder", "output"):
+            elif node.op not in ("placeholder", "output") and node not in self.env:
                 raise UnsupportedModel(f"{_where(node)}the graph holds a {node.op} of `{node.target}`")
 
     def call(self, node: torch.fx.Node) -> None:
@@ -92,7 +92,8 @@ class Converter:
             return out
         except NotOwned as e:
             del b.nodes[mark:]
-            return self._extern(node, name, str(e), isinstance(val, (tuple, list)), leaves)
+            reason = WHOLE.get(name.split(".")[1], str(e))
+            return self._extern(node, _draws(node, bound), name, reason, isinstance(val, (tuple, list)), leaves)
 
     @staticmethod
     def _check(out: object, wanted: tuple[TensorType, ...]) -> None:
@@ -130,16 +131,10 @@ class Converter:
         return value
 
     # -------------------------------------------------------------------------------- externs
-    def _extern(self, node: torch.fx.Node, name: str, reason: str, several: bool, leaves: list[object]) -> object:
-        target = node.target
-        assert isinstance(target, torch._ops.OpOverload)
+    def _extern(self, node: torch.fx.Node, draws: bool, name: str, reason: str, several: bool, leaves: list[object]) -> object:
         args = tuple(_plain(self.argument(a)) for a in node.args)
         kwargs = tuple((k, _plain(self.argument(v))) for k, v in node.kwargs.items())
-        kind = (
-            Random(name, args, kwargs)
-            if torch.Tag.nondeterministic_seeded in target.tags
-            else Extern(name, args, kwargs, reason)
-        )
+        kind = Random(name, args, kwargs) if draws else Extern(name, args, kwargs, reason)
         made = iter(self.builder.emit(kind, *self.builder.out))
         out = tuple(None if v is None else next(made) for v in leaves)
         return out if several else out[0]
@@ -177,6 +172,15 @@ class Converter:
             if i.role == "input" or i.name in wanted or i.name in dict(updates)
         )
         return Graph(name, self.symbols.dims(), inputs, tuple(reversed(nodes)), outputs, updates)
+
+
+def _draws(node: torch.fx.Node, bound: dict[str, object]) -> bool:
+    """Whether the call takes from the generator; recurrent networks do only with dropout while training."""
+    target = node.target
+    assert isinstance(target, torch._ops.OpOverload)
+    if torch.Tag.nondeterministic_seeded not in target.tags:
+        return False
+    return not ("dropout" in bound and "train" in bound and not (bound["train"] and bound["dropout"]))
 
 
 def _plain(value: object) -> object:

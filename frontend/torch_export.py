@@ -22,6 +22,7 @@ from ..ir.expr import Expr
 from ..ir.graph import Graph
 from .aten import decompositions
 from .convert import Converter
+from .recurrent import recurrent_shapes
 from .symbols import Symbols, ranges_of
 
 
@@ -133,7 +134,7 @@ def _trace(
     failures: list[Exception] = []
     for strict in (False, True):
         try:
-            with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
+            with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad(), recurrent_shapes():
                 warnings.simplefilter("ignore")
                 program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=strict)  # type: ignore[arg-type]
                 return program.run_decompositions(decompositions())
