@@ -5,18 +5,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
+from .backends.cpu.allocator import pool
 from .backends.cpu.bind import bind, evaluate, match_shapes
 from .backends.cpu.build import Printed, build, printed
+from .backends.cpu.malloc import KEEPING
 from .backends.cpu.peaks import measured
 from .backends.cpu.runtime import Runtime, Slot, load
 from .backends.manifest import backend
@@ -24,6 +29,10 @@ from .evaluation.agreement import Subject, disagreements, state_of
 from .evaluation.bench.contenders import eager, enter, inductor, ran, rotating
 from .evaluation.bench.interleave import interleave
 from .evaluation.bench.problem import Problem, check_runs, load_problem
+from .evaluation.bench.race import Row, allocator_gain, race
+from .evaluation.bench.show import line as bench_line
+from .evaluation.bench.show import show as show_bench
+from .evaluation.bench.suite import Item, bench_data, items, row_from, run_suite, run_worker, zoo_items
 from .evaluation.difference import Difference
 from .evaluation.report.collect import extern_rows, kernel_rows, step_lines
 from .evaluation.report.outcome import outcome
@@ -316,6 +325,97 @@ def write_text(path: Path, text: str) -> None:
 
 def _dumper(folder: str) -> Dump:
     return lambda stage, text: write_text(Path(folder) / f"{stage}.txt", text)
+
+
+# ------------------------------------------------------------------------------------------------ bench
+@dataclass(frozen=True)
+class BenchRequest:
+    """The arguments of `warploom bench cpu`."""
+
+    suite: str | None = None
+    threads: str = "1"
+    only: str | None = None
+    budget_s: float = 2.0
+    timeout_s: float = 300.0
+    library: bool = True
+    out: str | None = None
+
+
+def run_bench(request: BenchRequest, as_json: bool) -> int:
+    """`warploom bench cpu`: 0 done, 1 some problem failed or gave wrong numbers, 2 usage."""
+    return outcome(lambda: _bench_and_tell(request, as_json), as_json)
+
+
+def _bench_and_tell(request: BenchRequest, as_json: bool) -> tuple[int, object]:
+    counts = thread_counts(request.threads)
+    chosen = items(Path(request.suite), request.only) if request.suite else zoo_items(request.only)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="warploom-bench-") as cache:
+        worker = Worker(request, counts, cache)
+        for row in run_suite(chosen, worker.measure, counts):
+            print(bench_line(row), file=sys.stderr, flush=True)
+            rows.append(row)
+    data = bench_data(rows)
+    if request.out:
+        write_text(Path(request.out), json.dumps(data, indent=1))
+    if not as_json:
+        show_bench(rows, Console(file=sys.__stdout__, highlight=False))
+    return (0 if all(r.ok for r in rows) else 1), data
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Runs `bench_worker` in processes of their own: kernel speed with malloc keeping memory, the allocator's gain without."""
+
+    request: BenchRequest
+    counts: Sequence[int]
+    cache: str
+
+    def measure(self, item: Item) -> list[Row]:
+        common = {**os.environ, "WARPLOOM_CACHE": f"{self.cache}/build", "TORCHINDUCTOR_CACHE_DIR": f"{self.cache}/inductor"}
+        rows = [row_from(r) for r in self._ask(item, "race", {**common, **KEEPING})]  # type: ignore[attr-defined]
+        if not rows or not rows[0].ok:
+            return rows
+        plain = {k: v for k, v in common.items() if k not in KEEPING}
+        gain = self._ask(item, "allocator", plain)
+        return [replace(row, allocator_gain=gain) for row in rows]  # type: ignore[arg-type]
+
+    def _ask(self, item: Item, what: str, environment: Mapping[str, str]) -> object:
+        arguments = [
+            item.spec,
+            item.level,
+            what,
+            ",".join(map(str, self.counts)),
+            str(self.request.budget_s),
+            str(int(self.request.library)),
+        ]
+        code = f"from {__name__} import bench_worker; bench_worker()"
+        return run_worker([sys.executable, "-c", code, *arguments], self.request.timeout_s, environment)
+
+
+def bench_worker() -> None:
+    """The process behind one problem: arguments in `sys.argv`, one JSON value on the last line of stdout."""
+    spec, level, what, counts, budget, library = sys.argv[1:]
+
+    def work() -> tuple[int, object]:
+        problem = load_problem(spec)
+
+        def compile_model(model: torch.nn.Module, inputs: tuple) -> tuple[Callable[[tuple], object], float]:
+            compiled = compile(model, inputs, library=library == "1", verify=what == "race")
+            return lambda values: compiled(*values), compiled.compile_s
+
+        if what == "race":
+            return 0, [asdict(r) for r in race(problem, level, compile_model, thread_counts(counts), float(budget))]
+        return 0, allocator_gain(problem, compile_model, lambda on: setattr(pool, "enabled", on), float(budget) / 2)
+
+    sys.exit(outcome(work, as_json=True))
+
+
+def thread_counts(text: str) -> list[int]:
+    """`1,2` -> [1, 2]. Raises UnknownOption."""
+    if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", text):
+        raise UnknownOption(f"--threads {text}: expected counts such as 1,2")
+    return [int(t) for t in text.split(",")]
 
 
 __all__ = ["Compiled", "compile", "weight_slots"]
