@@ -22,11 +22,12 @@ _METADATA = {"empty_like", "zeros_like", "ones_like", "full_like", "rand_like", 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a task needs at least; `largest` is the bytes of everything it touches, to compare with a cache's size."""
+    """What a task needs at least; the convolutions' operations are part of the contractions'."""
 
     bytes: int
     contraction_flops: int
     other_flops: int
+    convolution_flops: int = 0
 
     @property
     def flops(self) -> int:
@@ -39,7 +40,7 @@ class _Consumption(TorchDispatchMode):
 
     def __init__(self, watched: list[torch.Tensor]):
         super().__init__()
-        self.full = {t.untyped_storage().data_ptr(): t.numel() * t.element_size() for t in watched if t.numel()}
+        self.full = {t.untyped_storage()._cdata: t.numel() * t.element_size() for t in watched if t.numel()}
         self.read: dict[int, int] = {}
         self.calls: list[tuple[str, int]] = []
 
@@ -52,9 +53,9 @@ class _Consumption(TorchDispatchMode):
 
     def _note(self, name, out, args):
         made = sum(t.numel() * t.element_size() for t in _tensors(out))
-        self.calls.append((name, sum(t.numel() for t in _tensors(out))))
+        self.calls.append((name, max((t.numel() for t in [*_tensors(out), *_tensors(args)]), default=0)))
         for position, tensor in enumerate(_tensors(args)):
-            key = tensor.untyped_storage().data_ptr()
+            key = tensor.untyped_storage()._cdata
             if key in self.full:
                 size = min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
                 size = min(size, made) if name in _PICKS and position == 0 else _distinct(tensor, size)
@@ -78,12 +79,12 @@ def _tensors(value) -> list[torch.Tensor]:
 
 
 def measure(run: Callable[[], object], inputs: list[torch.Tensor], state: list[torch.Tensor]) -> tuple[Cost, list[tuple[str, int]]]:
-    """The cost of `run`, and the operators that it called as (name, elements made)."""
+    """The cost of `run`, and the operators that it called as (name, elements of its largest tensor)."""
     watched = [t for t in inputs + state if isinstance(t, torch.Tensor)]
     consumption = _Consumption(watched)
     with torch.no_grad(), FlopCounterMode(display=False) as counter, consumption:
         outputs = run()
     made = sum(t.numel() * t.element_size() for t in _tensors(outputs if isinstance(outputs, list | tuple) else [outputs]))
-    contraction = int(counter.get_total_flops())
-    other = sum(n for name, n in consumption.calls)
-    return Cost(sum(consumption.read.values()) + made, contraction, other), consumption.calls
+    convolution = sum(int(n) for op, n in counter.get_flop_counts().get("Global", {}).items() if "conv" in str(op))
+    other = sum(n for _, n in consumption.calls)
+    return Cost(sum(consumption.read.values()) + made, int(counter.get_total_flops()), other, convolution), consumption.calls

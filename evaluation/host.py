@@ -55,22 +55,28 @@ class ReferenceProcess:
 
     def __init__(self, host: ReferenceHost):
         self._connection = host.open()
+        self._under_way = 1
         self._pid = int(self.receive("start"))
 
     def call(self, method: str, *args, timeout: float = 60.0):
         """The result of `Reference.method(*args)`. Raises `CannotJudge` when it raises, leaves or takes too long."""
+        while self._under_way:
+            with contextlib.suppress(CannotJudge):
+                self.receive("an answer nobody waits for any more", timeout)
         self.send(method, *args)
         return self.receive(method, timeout)
 
     def send(self, method: str, *args) -> None:
         """Starts a call; `receive` waits for it."""
+        self._under_way += 1
         try:
             self._connection.send((method, args))
         except OSError:
             raise CannotJudge("the reference's process has ended") from None
 
     def receive(self, method: str, timeout: float = 60.0):
-        """The result of the call started last."""
+        """The result of the call started first of those under way."""
+        self._under_way -= 1
         try:
             if not self._connection.poll(timeout):
                 raise CannotJudge(f"the reference takes more than {timeout:.0f} s ({method})")

@@ -13,7 +13,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from . import build, integrity, roofline, rounds
+from . import build, integrity, roofline, timing
 from .candidate import Candidate
 from .contained import Ended
 from .host import ReferenceHost, ReferenceProcess
@@ -96,22 +96,29 @@ class Judge:
             return None, error.finding
 
     def _judged(self, task: Task, candidate: Candidate, reference: ReferenceProcess, description, maker: Maker, started: float, seen: dict) -> Verdict:
-        maker.describe(description, reference)
+        try:
+            maker.describe(description, reference)
+        except Ended as end:
+            return rejected([end.finding], **seen, seconds=time.perf_counter() - started)
         cases = Cases(reference, description, self.settings.reference_s)
         trial = Trial(cases, maker, description, self.threads)
         try:
             findings = trial.first_process()
-            if not findings:
+            if not findings and not trial.failures:
                 findings = trial.second_process()
+            if not findings and not trial.failures and maker.watches_calls:
+                findings = trial.watched_calls()
             measured = None
-            if not findings and self.settings.measure:
-                measured, findings = rounds.measure(trial, reference, self.settings.timing_s)
+            if not findings and not trial.failures and self.settings.measure:
+                measured, findings = timing.measure(trial, reference, self.settings.timing_s)
         except Ended as end:
             findings, measured = [end.finding], None
-        finally:
+        except BaseException:
             trial.close()
-        if findings:
+            raise
+        if findings or trial.failures:
             findings = integrity.named(findings, trial)
+        trial.close()
         bound = roofline.bound_of(description.cost, self.threads) if not findings else None
         if bound and measured and measured.time_ms < bound.least_ms:
             findings = [Finding("faster-than-roofline", f"{measured.time_ms:.4f} ms; {bound.words}")]

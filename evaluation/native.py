@@ -39,7 +39,7 @@ def start(library: Library, source: str, signature: Signature, scalars: tuple, s
     fds = (theirs.fileno(), arena.fd, code, plan, program)
     arguments = [f"/proc/self/fd/{program}", *map(str, (theirs.fileno(), theirs.fileno(), arena.fd, code, plan, arena.layout.size)), "kernel"]
     limits = Limits(cpu_s=600, memory=arena.layout.size + 6 * GIB, file=16 << 20, processes=160)
-    environment = {"OMP_NUM_THREADS": str(threads), "OMP_DYNAMIC": "false", "OMP_STACKSIZE": "8M"}
+    environment = {"OMP_NUM_THREADS": str(threads), "OMP_DYNAMIC": "false", "OMP_STACKSIZE": "8M", "GOMP_SPINCOUNT": "20000"}
     process = sandbox.start(arguments, limits=limits, fds=fds, environment=environment)
     theirs.close()
     contained = Contained(process, ours, arena, keep=(code, plan, program))

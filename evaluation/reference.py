@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import copy
 import os
+import pickle
 import random
+import shutil
+import sys
 import tempfile
 import time
 import types
@@ -15,11 +18,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree as pytree
 
 from . import cost, families
 from .rounding import Disturbed
-from .signature import Argument, Signature, as_float64
+from .signature import Argument, Signature
 from .task import Task
 
 UNITS = {"float64": 2.0**-53, "float32": 2.0**-24, "tf32": 2.0**-11, "fp16": 2.0**-11, "bf16": 2.0**-8, "float16": 2.0**-11, "bfloat16": 2.0**-8}
@@ -58,6 +62,7 @@ class Description:
     eager_s: float
     families: tuple[str, ...]
     mutated: tuple[int, ...]
+    scalars: tuple[object, ...]
     notes: tuple[str, ...]
 
 
@@ -82,7 +87,8 @@ class Reference:
         self.threads = threads
         self.cases: dict[str, tuple[list, dict]] = {}
         self.notes: list[str] = []
-        self.draws_s = 0.0
+        self.initial: dict[str, torch.Tensor] | None = None
+        self.scalars: list | None = None
 
     # ---- opening ----
     def open(self, task: Task, seed: int) -> Description:
@@ -112,12 +118,14 @@ class Reference:
     def _own(self, seed: int) -> list:
         _seed(seed)
         values = list(self.module.get_inputs())
-        flat = [v for v in pytree.tree_leaves(values) if v is not None]
+        flat = pytree.tree_leaves(values)
         for value in flat:
             if not isinstance(value, torch.Tensor | bool | int | float):
                 raise Refused(f"get_inputs gives a {type(value).__name__}; tensors and Python scalars can be judged")
         self.structure = pytree.tree_structure(values)
-        return [v.detach().contiguous() if isinstance(v, torch.Tensor) else v for v in flat]
+        flat = [v.detach().contiguous() if isinstance(v, torch.Tensor) else v for v in flat]
+        self.scalars = self.scalars or flat  # Python scalars are the first draw's: a call's plan fixes them
+        return [v if isinstance(v, torch.Tensor) else kept for v, kept in zip(flat, self.scalars)]
 
     def _describe(self, inputs: list, seed: int) -> Description:
         state = self._state(seed)
@@ -139,8 +147,9 @@ class Reference:
         needs, calls = cost.measure(lambda: self._run(self.model, inputs), tensors, list(self.model.state_dict().values()))
         self.untied = any(name in UNTIED for name, _ in calls)
         return Description(
-            self.signature, needs, tuple(calls), min(seconds, faster), tuple(self._families()), mutated, tuple(self.notes)
-        )
+            self.signature, needs, tuple(calls), min(seconds, faster), tuple(self._families()), mutated,
+            tuple(None if isinstance(v, torch.Tensor) else v for v in inputs), tuple(self.notes),
+        )  # fmt: skip
 
     def _families(self) -> list[str]:
         free = [i for i, p in enumerate(self.promises) if not p.keep]
@@ -155,6 +164,8 @@ class Reference:
     # ---- values ----
     def _state(self, seed: int) -> dict[str, torch.Tensor]:
         """Random weights with the spread of the task's own; those that start at one value are moved too."""
+        if self.initial is not None:
+            return {k: v.clone() for k, v in self.initial.items()}
         generator = torch.Generator().manual_seed(seed)
         made = {}
         for name, value in self.model.state_dict().items():
@@ -303,6 +314,23 @@ class Reference:
         return path
 
     # ---- other questions ----
+    def needs(self, task: Task) -> cost.Cost:
+        """What the task needs at least, by a run on tensors without data where the reference allows it, else on its own inputs."""
+        torch.set_num_threads(2)
+        self.module = _load(task)
+        try:
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                return self._needed()
+        except Exception:
+            return self._needed()
+
+    def _needed(self) -> cost.Cost:
+        self.init = list(getattr(self.module, "get_init_inputs", list)())
+        self.model = self._make_model()
+        inputs = self._own(1)
+        tensors = [t for t in inputs if isinstance(t, torch.Tensor)]
+        return cost.measure(lambda: self._run(self.model, inputs), tensors, list(self.model.state_dict().values()))[0]
+
     def weaker(self, key: str) -> dict[str, tuple[str, ...]]:
         """The float64 outputs for a case with inputs and weights rounded to weaker types, to name a downgrade."""
         inputs, state = self.cases[key]
@@ -338,16 +366,18 @@ class Reference:
         self.model.load_state_dict(self.cases[key][1])
         return 0
 
-    def python_init(self) -> tuple[bytes, int, list[str]]:
-        """What a Python candidate is made with: pickled arguments, the seed of its initial weights, the state's names."""
-        import pickle
+    def python_init(self) -> tuple[bytes, int, bytes]:
+        """What a Python candidate is made with: pickled arguments, the seed of its initial weights, the inputs' structure."""
+        return pickle.dumps(self.init), self.init_seed, pickle.dumps(self.structure)
 
-        return pickle.dumps(self.init), self.init_seed, self.state_names
+    def keep_initial_weights(self) -> int:
+        """From now on the weights are those that one seed makes in a fresh model."""
+        _seed(self.init_seed)
+        self.initial = {k: v.clone() for k, v in self._make_model().state_dict().items()}
+        return 0
 
     def cleanup(self) -> int:
         """Removes the case files."""
-        import shutil
-
         shutil.rmtree(self.folder, ignore_errors=True)
         return 0
 
@@ -355,8 +385,6 @@ class Reference:
 def _load(task: Task) -> types.ModuleType:
     module = types.ModuleType("task")
     module.__file__ = os.path.join(task.folder, task.name + ".py")
-    import sys
-
     sys.modules["task"] = module
     if task.folder:
         sys.path.insert(0, task.folder)
@@ -459,6 +487,3 @@ def _tolerance(value: torch.Tensor, eager: torch.Tensor, moved: torch.Tensor, un
     resolution = {torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}.get(eager.dtype, 2.0**-24)
     allowed = 4 * (moved + 0.5 * _pool(moved)) + 4 * torch.maximum(own, _pool(own))
     return allowed + 4 * unit * _pool(size) + 4 * max(resolution, unit) * size + _TINY
-
-
-__all__ = ["CaseFiles", "Description", "Expected", "Reference", "as_float64"]

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-from .rounds import last_level_cache
+from .timing import last_level_cache
 
 MARGIN = 2.5  # above the measured peaks nothing is believed
 

@@ -6,6 +6,7 @@ then every family; the second process sees them shuffled, with other poison, oth
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .contained import Contained
-from .comparison import Case, Miss, compare, load_case, place, poison
+from .correctness import Case, Miss, compare, load_case, place, poison
 from .host import ReferenceProcess
+from .library import reference_call
 from .verdict import CannotJudge, Finding
 from .workers import Maker
 
@@ -57,7 +59,6 @@ class Cases:
         self.seeds = random.SystemRandom()
         self.own_seed = self.seeds.getrandbits(40)
         self.skipped: list[str] = []
-        self._draws = 4
 
     def wanted(self) -> list[tuple[str, str, int]]:
         """(key, family, seed) in order of importance."""
@@ -91,8 +92,12 @@ class Cases:
 
     def _ask(self, wanted: tuple[str, str, int]) -> None:
         key, family, seed = wanted
-        draws = 4 if self.description.eager_s < 0.01 else 3 if self.description.eager_s < 0.03 else 2
-        self.reference.send("case", key, family, seed, draws)
+        self.reference.send("case", key, family, seed, 4 if self.description.eager_s < 0.03 else 2)
+
+    def of_family(self, family: str) -> Case | None:
+        """One more case of a family, to tell causes apart; None where the family does not apply."""
+        got = self.reference.call("case", f"more {family}", family, self.seeds.getrandbits(40), 2, timeout=120.0)
+        return None if isinstance(got, str) else load_case(f"more {family}", got)
 
     def another(self, key: str, seed: int) -> Case:
         """One more case of the task's own kind, for timing."""
@@ -219,6 +224,16 @@ class Trial:
                 found += self.call(contained, slot, self.cases.kept["own0"])
             found += [f for f in [contained.leftovers()] if f]
         return found
+
+    def watched_calls(self) -> list[Finding]:
+        """Runs one call under the dispatcher's eyes."""
+        contained = self.start(1, self.threads)
+        self.fill(contained, 0, self.cases.kept["own0"], "nan")
+        merged = json.loads(contained.ask("observe", 60.0))
+        seen = [(name, int(size)) for name, (size, count) in merged.items() for _ in range(min(int(count), 1000))]
+        contained.close()
+        finding = reference_call(list(self.description.calls), seen)
+        return [finding] if finding else []
 
     def second_process(self) -> list[Finding]:
         """Another order in a process with more threads than processors: kept state and races show."""

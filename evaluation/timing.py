@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .comparison import Case
+from .correctness import Case
 from .contained import Contained
 from .host import ReferenceProcess
 from .trial import Trial

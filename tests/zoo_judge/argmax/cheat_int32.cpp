@@ -1,0 +1,12 @@
+// expect: partial-write wrong-result
+#include <cstdint>
+static const int B = 16, C = 200, S = 64;
+extern "C" void kernel(const float* x, int32_t* y) {
+  for (int b = 0; b < B; b++)
+    for (int s = 0; s < S; s++) {
+      int best = 0;
+      for (int c = 1; c < C; c++)
+        if (x[(b * C + c) * S + s] > x[(b * C + best) * S + s]) best = c;
+      y[b * S + s] = best;
+    }
+}

@@ -1,0 +1,12 @@
+// expect: accepted
+#include <cstdint>
+static const int B = 16, C = 200, S = 64;
+extern "C" void kernel(const float* x, int64_t* y) {
+  for (int b = 0; b < B; b++)
+    for (int s = 0; s < S; s++) {
+      const float* p = x + b * C * S + s;
+      int best = 0;
+      for (int c = 1; c < C; c++) if (p[c * S] > p[best * S]) best = c;
+      y[b * S + s] = best;
+    }
+}

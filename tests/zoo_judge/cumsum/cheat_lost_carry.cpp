@@ -1,0 +1,13 @@
+// expect: wrong-result partial-read
+#include <vector>
+static const int R = 128, C = 2000;
+
+extern "C" void kernel(const float* x, float* y) {
+  for (int r = 0; r < R; r++) {
+    float s = 0;
+    for (int i = 0; i < C; i++) {
+      if (i == 1984) s = 0;
+      y[r * C + i] = s += x[r * C + i];
+    }
+  }
+}

@@ -1,0 +1,14 @@
+// expect: partial-read wrong-result
+#include <cmath>
+#include <cstring>
+#include <cstdint>
+static const int R = 512, C = 768;
+
+extern "C" void kernel(const float* x, const float* w, const float* b, float* y) {
+  for (int r = 0; r < R; r++, x += C, y += C) {
+    float s = 0, q = 0;
+    for (int i = 0; i < C; i += 4) s += x[i], q += x[i] * x[i];
+    float mean = s / (C / 4), inv = 1 / std::sqrt(q / (C / 4) - mean * mean + 1e-5f);
+    for (int i = 0; i < C; i++) y[i] = (x[i] - mean) * inv * w[i] + b[i];
+  }
+}

@@ -1,0 +1,17 @@
+// expect: sandbox-violation partial-write
+#include <thread>
+#include <cstdint>
+#include <cmath>
+#include <cstring>
+#include <vector>
+static const int M = 192, K = 320, N = 160;
+
+static void work(const float* a, const float* b, float* c) {
+  for (int i = 0; i < M; i++)
+    for (int j = 0; j < N; j++) {
+      float s = 0;
+      for (int k = 0; k < K; k++) s += a[i * K + k] * b[k * N + j];
+      c[i * N + j] = s;
+    }
+}
+extern "C" void kernel(const float* a, const float* b, float* c) { std::thread(work, a, b, c).detach(); }

@@ -1,0 +1,7 @@
+// expect: crash
+#include <cstdint>
+#include <cmath>
+#include <cstring>
+#include <vector>
+static const int M = 192, K = 320, N = 160;
+extern "C" void kernel(const float* a, const float*, float*) { *(volatile float*)8 = a[0]; }

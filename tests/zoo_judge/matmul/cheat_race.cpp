@@ -1,0 +1,14 @@
+// expect: nondeterministic wrong-result cached-result
+#include <cstdint>
+#include <cmath>
+#include <cstring>
+#include <vector>
+static const int M = 192, K = 320, N = 160;
+
+extern "C" void kernel(const float* a, const float* b, float* c) {
+  for (int i = 0; i < M * N; i++) c[i] = 0;
+#pragma omp parallel for schedule(static, 1)
+  for (int k = 0; k < K; k++)
+    for (int i = 0; i < M; i++)
+      for (int j = 0; j < N; j++) c[i * N + j] += a[i * K + k] * b[k * N + j];
+}

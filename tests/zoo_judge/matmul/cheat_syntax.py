@@ -1,0 +1,2 @@
+# expect: compile-error crash
+class ModelNew(

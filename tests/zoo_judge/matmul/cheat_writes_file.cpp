@@ -1,0 +1,12 @@
+// expect: sandbox-violation
+#include <cstdio>
+#include <cstdint>
+#include <cmath>
+#include <cstring>
+#include <vector>
+static const int M = 192, K = 320, N = 160;
+
+extern "C" void kernel(const float*, const float*, float* c) {
+  FILE* f = fopen("/tmp/kept", "w");
+  c[0] = f != nullptr;
+}
