@@ -132,9 +132,10 @@ def bench_cpu(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False,
 ) -> None:
     """Compare with eager, Inductor and ONNX Runtime (where installed) on the CPU: interleaved, allocator settings equal for all."""
-    from .compiler import BenchRequest, run_bench
+    from .compiler import BENCH_WORKER
+    from .evaluation.bench.command import BenchRequest, run_bench
 
-    raise typer.Exit(run_bench(BenchRequest(suite, threads, only, budget, timeout, not no_library, out), as_json))
+    raise typer.Exit(run_bench(BenchRequest(BENCH_WORKER, suite, threads, only, budget, timeout, not no_library, out), as_json))
 
 
 COMPARING = ("compile", "bench")

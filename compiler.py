@@ -5,11 +5,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -21,25 +18,24 @@ from rich.console import Console
 from .backends.cpu.allocator import pool
 from .backends.cpu.bind import bind, evaluate, match_shapes
 from .backends.cpu.build import Printed, build, printed
-from .backends.cpu.malloc import KEEPING
 from .backends.cpu.peaks import measured
 from .backends.cpu.runtime import Runtime, Slot, load
 from .backends.manifest import backend
-from .evaluation.agreement import Subject, disagreements, state_of
-from .evaluation.bench.contenders import eager, enter, inductor, ran, rotating
+from .evaluation.agreement import SEEDS, Subject, disagreements, fresh, run_compiled, state_of
+from .evaluation.bench.command import thread_counts, write_text
+from .evaluation.bench.contenders import eager, enter, inductor, quiet_logs, ran, rotating
 from .evaluation.bench.interleave import interleave
 from .evaluation.bench.problem import Problem, check_runs, load_problem
-from .evaluation.bench.race import Row, allocator_gain, race
-from .evaluation.bench.show import line as bench_line
-from .evaluation.bench.show import show as show_bench
-from .evaluation.bench.suite import Item, bench_data, items, row_from, run_suite, run_worker, zoo_items
+from .evaluation.bench.race import allocator_gain, race
+from .evaluation.bisect import first_wrong
 from .evaluation.difference import Difference
 from .evaluation.report.collect import extern_rows, kernel_rows, step_lines
 from .evaluation.report.outcome import outcome
 from .evaluation.report.record import Report
 from .evaluation.report.terminal import show
+from .frontend.dynamo import backend as dynamo_door
 from .frontend.torch_export import Dynamic, Exported, SizeLeaf, TensorLeaf, export_model
-from .ir.diagnostic import Unreadable, WarploomError, WrongNumbers
+from .ir.diagnostic import InputMismatch, UnsupportedModel, WarploomError, WrongNumbers
 from .ir.graph_text import print_graph
 from .ir.machine import Machine
 from .ir.module import Module
@@ -82,6 +78,7 @@ class Compiled:
     machine: Machine
     library: Path
     runtime: Runtime
+    slots: Mapping[str, Slot]
     settings: Settings
     compile_s: float
     example: tuple[object, ...] = ()
@@ -96,7 +93,7 @@ class Compiled:
         self._arity = len(names)
         self._plain = len(names) == len(exported.inputs) and _is_flat(exported)
         self._single = exported.out_spec.is_leaf() and isinstance(exported.outputs[0], TensorLeaf)
-        self._places = {name: n for n, name in enumerate(self.module.outputs)}
+        self._places = {name: n for n, name in enumerate(exported.graph.outputs)}
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         """The model's result. Raises InputMismatch."""
@@ -112,7 +109,17 @@ class Compiled:
         leaves = self.exported.flatten(args, kwargs)
         return [value for leaf, value in zip(self.exported.inputs, leaves) if isinstance(leaf, TensorLeaf)]
 
+    def flat(self, *leaves: object) -> list[object]:
+        """Flat inputs (sizes among them) in, flat outputs out: the form that torch.compile calls. The first call's inputs are kept as examples."""
+        tensors = [value for leaf, value in zip(self.exported.inputs, leaves) if isinstance(leaf, TensorLeaf)]
+        if not self.example:
+            self.example = tuple(leaves)
+        return self._outputs(tensors, self.runtime(tensors))  # type: ignore[arg-type]
+
     def _assemble(self, tensors: Sequence[object], out: list[torch.Tensor]) -> object:
+        return self.exported.unflatten(self._outputs(tensors, out))
+
+    def _outputs(self, tensors: Sequence[object], out: list[torch.Tensor]) -> list[object]:
         leaves: list[object] = []
         for leaf in self.exported.outputs:
             if isinstance(leaf, TensorLeaf):
@@ -122,7 +129,7 @@ class Compiled:
                 leaves.append(evaluate(leaf.expr, match_shapes(self.module, shapes)))
             else:
                 leaves.append(leaf.value)
-        return self.exported.unflatten(leaves)
+        return leaves
 
     @property
     def report(self) -> Report:
@@ -154,7 +161,7 @@ def compile(
     verify: bool = True,
     threads: int | None = None,
     dump: Dump | None = None,
-) -> Compiled:
+) -> Compiled | Patchwork:
     """Compile and verify `model`. `dynamic`: {input name or position: {axis: name}}; `library=False`: no ATen for operators that we own.
 
     Raises UnsupportedModel, WrongNumbers, MissingTool, BuildFailed, UnknownTarget.
@@ -164,7 +171,13 @@ def compile(
     args = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
     settings = Settings(target, library, threads, tune, dump)
     start = time.perf_counter()
-    exported = export_model(model, args, None, dynamic)
+    try:
+        with quiet_logs():
+            exported = export_model(model, args, None, dynamic)
+    except UnsupportedModel as rejection:
+        if rejection.code != UnsupportedModel.code:
+            raise
+        return through_dynamo(model, args, settings, rejection, verify)
     compiled = _finish(exported, weight_slots(model, exported), machine, settings, args, start)
     if verify:
         verify_against_eager(model, compiled, args)
@@ -176,7 +189,15 @@ def verify_against_eager(model: Callable[..., object], compiled: Compiled, args:
     compiled.differences = disagreements(_subject(model, compiled), args)
     wrong = next((d for d in compiled.differences if not d.right), None)
     if wrong is not None:
-        raise WrongNumbers(f"{wrong.name} differs from eager: {wrong.why}")
+        raise WrongNumbers(f"{wrong.name} differs from eager: {wrong.why}; {_blame(compiled, args)}")
+
+
+def _blame(compiled: Compiled, args: tuple[object, ...]) -> str:
+    """Names the first operator that is wrong on its own, where one is."""
+    tensors = compiled.tensors(fresh(args, SEEDS[0]))
+    graph, slots = compiled.exported.graph, compiled.slots
+    culprit = first_wrong(graph, compiled.module, compiled.machine, slots, tensors, SEEDS[0])
+    return f"the first wrong operator is {culprit}" if culprit else "every operator is right on its own within a coarse bound"
 
 
 def _subject(model: Callable[..., object], compiled: Compiled) -> Subject:
@@ -207,7 +228,7 @@ def describe(compiled: Compiled, timed: Timed | None = None) -> Report:
     )  # fmt: skip
 
 
-def time_against_others(compiled: Compiled, problem: Problem, budget_s: float = 2.0) -> Timed:
+def time_against_others(compiled: Compiled | Patchwork, problem: Problem, budget_s: float = 2.0) -> Timed:
     """Interleaved with eager and Inductor, on rotating inputs."""
     inputs = rotating(problem.inputs, seed=1)
     entries = [
@@ -236,7 +257,7 @@ def _finish(
     code = printed(module, machine.isa)
     path = build(code, machine)
     runtime = load(code.layout, path, slots, settings.threads)
-    return Compiled(exported, module, code, machine, path, runtime, settings, time.perf_counter() - start, args)
+    return Compiled(exported, module, code, machine, path, runtime, slots, settings, time.perf_counter() - start, args)
 
 
 def weight_slots(model: object, exported: Exported) -> dict[str, Slot]:
@@ -248,6 +269,127 @@ def weight_slots(model: object, exported: Exported) -> dict[str, Slot]:
                 if tensor is not None:
                     owners.setdefault(id(tensor), (owner, key))
     return {name: owners.get(id(t), ({name: t}, name)) for name, t in exported.weights.items()}
+
+
+# ------------------------------------------------------------------------------------------------ the dynamo door
+@dataclass
+class Patchwork:
+    """A model that torch.export rejects: graphs between graph breaks are compiled, Python runs in between."""
+
+    run: Callable[..., object]
+    parts: list[Compiled]
+    breaks: tuple[str, ...]
+    rejection: UnsupportedModel
+    settings: Settings
+    compile_s: float
+    example: tuple[object, ...]
+    name: str = "model"
+    differences: list[Difference] = field(default_factory=list)
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        """The model's result. Raises InputMismatch."""
+        if torch.is_grad_enabled() and any(isinstance(a, torch.Tensor) and a.requires_grad for a in (*args, *kwargs.values())):
+            raise InputMismatch("an input requires grad: gradients are out of scope", hint="call it under torch.no_grad()")
+        with torch.no_grad():
+            return self.run(*args, **kwargs)
+
+    @property
+    def report(self) -> Report:
+        """What was made of the graphs, with the time of each kernel on the example inputs."""
+        return describe_patchwork(self)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """{kernel name: C++ source}."""
+        return {f"graph{n}_{name}": text for n, part in enumerate(self.parts) for name, text in part.sources.items()}
+
+    def _whole(self, what: str) -> UnsupportedModel:
+        return UnsupportedModel(f"{what} needs one graph, and this model has graph breaks: {self.rejection.message}")
+
+    def save(self, path: str | Path) -> None:
+        """Refused: there is no single graph."""
+        raise self._whole("save")
+
+    def export(self, folder: str | Path) -> None:
+        """Refused: there is no single graph."""
+        raise self._whole("export")
+
+
+def through_dynamo(
+    model: Callable[..., object], args: tuple[object, ...], settings: Settings, rejection: UnsupportedModel, verify: bool
+) -> Patchwork:
+    """Compile with graph breaks. Raises `rejection` where dynamo finds no graph either."""
+    start, parts = time.perf_counter(), []
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    run = torch.compile(model, backend=dynamo_compiler(settings, parts))  # type: ignore[arg-type]
+    subject = Subject(model, run, tuple(state_of(model)))
+    try:
+        with quiet_logs():
+            run_compiled(subject, args, SEEDS[0])
+    except Exception as error:
+        raise _our_error(error) or rejection from None
+    if not parts:
+        raise rejection
+    breaks = tuple(str(reason).split("\n")[0][:200] for reason in torch._dynamo.utils.counters["graph_break"])
+    made = Patchwork(run, parts, breaks, rejection, settings, time.perf_counter() - start, args)
+    if verify:
+        made.differences = disagreements(subject, args)
+        wrong = next((d for d in made.differences if not d.right), None)
+        if wrong is not None:
+            raise WrongNumbers(f"{wrong.name} differs from eager: {wrong.why}")
+    return made
+
+
+def _our_error(error: BaseException | None) -> WarploomError | None:
+    """The WarploomError behind what dynamo wrapped, if there is one."""
+    while error is not None and not isinstance(error, WarploomError):
+        error = getattr(error, "inner_exception", None) or error.__cause__
+    return error
+
+
+def dynamo_compiler(settings: Settings, parts: list[Compiled] | None = None) -> Callable[..., object]:
+    """A torch.compile backend; what it compiles is appended to `parts`."""
+
+    def compile_part(exported: Exported) -> Callable[..., Sequence[object]]:
+        machine = backend(settings.target).machine()
+        compiled = _finish(
+            exported,
+            {name: ({name: t}, name) for name, t in exported.weights.items()},
+            machine,
+            settings,
+            (),
+            time.perf_counter(),
+        )
+        if parts is not None:
+            parts.append(compiled)
+        return compiled.flat
+
+    return dynamo_door(compile_part)
+
+
+def dynamo_backend(gm: torch.fx.GraphModule, example_inputs: Sequence[object], **options: object) -> Callable[..., object]:
+    """`torch.compile(model, backend="warploom")`."""
+    return dynamo_compiler(Settings())(gm, example_inputs)  # type: ignore[return-value]
+
+
+def describe_patchwork(made: Patchwork, timed: Timed | None = None) -> Report:
+    """The report of all graphs together, graph breaks in the notes."""
+    parts = [describe(part) for part in made.parts if part.example]
+    seconds = sum(p.run_s for p in parts) or 1.0
+    kernels = tuple(replace(k, share=k.seconds / seconds) for p in parts for k in p.kernels)
+    externs = tuple(replace(e, share=e.seconds / seconds) for p in parts for e in p.externs)
+    notes = (
+        f"torch.export rejects this model, so it is compiled in {len(made.parts)} graphs: {made.rejection.message}",
+        *(f"graph break: {b}" for b in made.breaks),
+    )
+    return Report(
+        name=made.name, machine=measured(), threads=made.settings.threads or torch.get_num_threads(), compile_s=made.compile_s,
+        max_error=max((d.relative for d in made.differences), default=0.0), ok=all(d.right for d in made.differences),
+        kernels=kernels, externs=externs, prepared=tuple(n for p in parts for n in p.prepared), graph="\n\n".join(p.graph for p in parts),
+        steps=tuple(line for p in parts for line in p.steps), arena_bytes=max((p.arena_bytes for p in parts), default=0),
+        times=timed.times if timed else {}, intervals=timed.intervals if timed else {}, notes=(*notes, *(timed.notes if timed else ())),
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------ the command
@@ -285,7 +427,7 @@ def _compile_and_tell(request: CompileRequest, as_json: bool) -> tuple[int, obje
     compiled = compile(problem.model, inputs, request.target, request.passes, dynamic, request.tune, request.library, dump=dump)
     compiled.name = problem.name
     timed = time_against_others(compiled, problem) if request.compare else None
-    report = describe(compiled, timed)
+    report = describe(compiled, timed) if isinstance(compiled, Compiled) else describe_patchwork(compiled, timed)
     if request.report:
         write_text(Path(request.report), report.to_html())
     if request.export:
@@ -314,96 +456,24 @@ def parse_dynamic(texts: Sequence[str]) -> Dynamic | None:
     return found or None
 
 
-def write_text(path: Path, text: str) -> None:
-    """Raises Unreadable where the file cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    except OSError as error:
-        raise Unreadable(f"cannot write {path}: {error.strerror or error}") from None
-
-
 def _dumper(folder: str) -> Dump:
     return lambda stage, text: write_text(Path(folder) / f"{stage}.txt", text)
 
 
 # ------------------------------------------------------------------------------------------------ bench
-@dataclass(frozen=True)
-class BenchRequest:
-    """The arguments of `warploom bench cpu`."""
-
-    suite: str | None = None
-    threads: str = "1"
-    only: str | None = None
-    budget_s: float = 2.0
-    timeout_s: float = 300.0
-    library: bool = True
-    out: str | None = None
-
-
-def run_bench(request: BenchRequest, as_json: bool) -> int:
-    """`warploom bench cpu`: 0 done, 1 some problem failed or gave wrong numbers, 2 usage."""
-    return outcome(lambda: _bench_and_tell(request, as_json), as_json)
-
-
-def _bench_and_tell(request: BenchRequest, as_json: bool) -> tuple[int, object]:
-    counts = thread_counts(request.threads)
-    chosen = items(Path(request.suite), request.only) if request.suite else zoo_items(request.only)
-    rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="warploom-bench-") as cache:
-        worker = Worker(request, counts, cache)
-        for row in run_suite(chosen, worker.measure, counts):
-            print(bench_line(row), file=sys.stderr, flush=True)
-            rows.append(row)
-    data = bench_data(rows)
-    if request.out:
-        write_text(Path(request.out), json.dumps(data, indent=1))
-    if not as_json:
-        show_bench(rows, Console(file=sys.__stdout__, highlight=False))
-    return (0 if all(r.ok for r in rows) else 1), data
-
-
-@dataclass(frozen=True)
-class Worker:
-    """Runs `bench_worker` in processes of their own: kernel speed with malloc keeping memory, the allocator's gain without."""
-
-    request: BenchRequest
-    counts: Sequence[int]
-    cache: str
-
-    def measure(self, item: Item) -> list[Row]:
-        common = {**os.environ, "WARPLOOM_CACHE": f"{self.cache}/build", "TORCHINDUCTOR_CACHE_DIR": f"{self.cache}/inductor"}
-        rows = [row_from(r) for r in self._ask(item, "race", {**common, **KEEPING})]  # type: ignore[attr-defined]
-        if not rows or not rows[0].ok:
-            return rows
-        plain = {k: v for k, v in common.items() if k not in KEEPING}
-        gain = self._ask(item, "allocator", plain)
-        return [replace(row, allocator_gain=gain) for row in rows]  # type: ignore[arg-type]
-
-    def _ask(self, item: Item, what: str, environment: Mapping[str, str]) -> object:
-        arguments = [
-            item.spec,
-            item.level,
-            what,
-            ",".join(map(str, self.counts)),
-            str(self.request.budget_s),
-            str(int(self.request.library)),
-        ]
-        code = f"from {__name__} import bench_worker; bench_worker()"
-        return run_worker([sys.executable, "-c", code, *arguments], self.request.timeout_s, environment)
+BENCH_WORKER = f"from {__name__} import bench_worker; bench_worker()"
 
 
 def bench_worker() -> None:
-    """The process behind one problem: arguments in `sys.argv`, one JSON value on the last line of stdout."""
+    """The process behind one problem of `warploom bench cpu`: arguments in `sys.argv`, one JSON value on the last line of stdout."""
     spec, level, what, counts, budget, library = sys.argv[1:]
+
+    def compile_model(model: torch.nn.Module, inputs: tuple) -> tuple[Callable[[tuple], object], float]:
+        compiled = compile(model, inputs, library=library == "1", verify=what == "race")
+        return lambda values: compiled(*values), compiled.compile_s
 
     def work() -> tuple[int, object]:
         problem = load_problem(spec)
-
-        def compile_model(model: torch.nn.Module, inputs: tuple) -> tuple[Callable[[tuple], object], float]:
-            compiled = compile(model, inputs, library=library == "1", verify=what == "race")
-            return lambda values: compiled(*values), compiled.compile_s
-
         if what == "race":
             return 0, [asdict(r) for r in race(problem, level, compile_model, thread_counts(counts), float(budget))]
         return 0, allocator_gain(problem, compile_model, lambda on: setattr(pool, "enabled", on), float(budget) / 2)
@@ -411,11 +481,4 @@ def bench_worker() -> None:
     sys.exit(outcome(work, as_json=True))
 
 
-def thread_counts(text: str) -> list[int]:
-    """`1,2` -> [1, 2]. Raises UnknownOption."""
-    if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", text):
-        raise UnknownOption(f"--threads {text}: expected counts such as 1,2")
-    return [int(t) for t in text.split(",")]
-
-
-__all__ = ["Compiled", "compile", "weight_slots"]
+__all__ = ["Compiled", "Patchwork", "compile", "dynamo_backend", "weight_slots"]

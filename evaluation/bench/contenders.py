@@ -43,16 +43,22 @@ def enter(name: str, make: Callable[[], Contender], inputs: tuple) -> Entry:
 
 
 @contextlib.contextmanager
-def quiet():
-    """Compilers of others write to stderr and warn; a table does not want that."""
+def quiet_logs():
+    """Torch's compilers log warnings that a user of ours can do nothing about."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
         logging.disable(level)
+
+
+@contextlib.contextmanager
+def quiet():
+    """Neither logs nor warnings nor stderr: the compilers of others must not spoil a table."""
+    with quiet_logs(), warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def eager(model: torch.nn.Module) -> Contender:
@@ -71,7 +77,7 @@ def onnxruntime_available() -> bool:
 
 def onnxruntime(model: torch.nn.Module, inputs: tuple, threads: int) -> Contender:
     """ONNX Runtime on the exported model, inputs and outputs bound without copies where it allows."""
-    import onnxruntime as ort
+    import onnxruntime as ort  # pyright: ignore[reportMissingImports]
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"

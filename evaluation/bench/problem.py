@@ -6,15 +6,19 @@ Comes in: `FILE.py`, `FILE.py:Class` or `zoo:NAME`. Goes out: a Problem; whateve
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from ...frontend import zoo
 from ...frontend.torch_export import user_line
 from ...ir.diagnostic import Unreadable
+from ..agreement import fresh, run_eager
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def _module(path: Path):
     return module
 
 
-def _call(what: str, function: Callable[[], object], seed: int | None = None):
+def _call(what: str, function: Callable[[], Any], seed: int | None = None) -> Any:
     """Run the user's code; what it raises becomes one line."""
     if seed is not None:
         torch.manual_seed(seed)
@@ -95,8 +99,6 @@ def first_line(error: BaseException) -> str:
 
 def check_runs(problem: Problem, inputs: tuple[object, ...]) -> None:
     """The model takes its own inputs. Raises Unreadable."""
-    from ..agreement import run_eager
-
     try:
         run_eager(problem.model, inputs, 0)
     except Exception as error:
@@ -104,11 +106,12 @@ def check_runs(problem: Problem, inputs: tuple[object, ...]) -> None:
 
 
 def _zoo(name: str, seed: int) -> Problem:
-    from ...frontend import zoo
+    """A model of the project; its first inputs are the zoo's own, later ones are like them."""
+    model, example = zoo.build(name)
+    seeds = itertools.count(seed)
 
-    models = zoo.MODELS  # type: ignore[attr-defined]
-    if name not in models:
-        raise Unreadable(f"no model {name!r} in the zoo", hint="it has " + ", ".join(sorted(models)))
-    torch.manual_seed(seed)
-    entry = models[name]
-    return Problem(name, entry.make(), entry.inputs)
+    def inputs() -> tuple[object, ...]:
+        number = next(seeds)
+        return tuple(example) if number == seed else fresh(example, number)
+
+    return Problem(name, model, inputs)
