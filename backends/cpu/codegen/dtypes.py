@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from ....ir.expr import OPS, Cast, Const, Expr, Load, Op, Var
@@ -41,7 +42,9 @@ def rounding(dtype: str) -> str:
 def infer(e: Expr, buffers: Mapping[str, Buffer]) -> str:
     """The dtype of an expression; WEAK_INT or WEAK_FLOAT for constants alone."""
     if isinstance(e, Const):
-        return "b1" if isinstance(e.value, bool) else WEAK_INT if isinstance(e.value, int) else WEAK_FLOAT
+        if isinstance(e.value, bool):
+            return "b1"
+        return WEAK_INT if isinstance(e.value, int) or math.isinf(e.value) else WEAK_FLOAT
     if isinstance(e, Var):
         return "i64"
     if isinstance(e, Load):

@@ -63,13 +63,14 @@ class Reductions(Vectors):
 
     # -------------------------------------------------------------------------------- operands with names
     def bind(self, name: str, dtype: str, wide: bool) -> Load:
-        """A Load that prints as the C++ variable `name`."""
-        self.buffers[name] = Buffer(name, dtype, (), "local")
-        self.homes[name] = Home("register", wide=wide, named=True, private=wide)
-        self.names[name] = name
+        """A Load that prints as the C++ variable `name` (which may be an element of a buffer, so it is no buffer's name)."""
+        key = "=" + name
+        self.buffers[key] = Buffer(key, dtype, (), "local")
+        self.homes[key] = Home("register", wide=wide, named=True, private=wide)
+        self.names[key] = name
         if wide:
-            self.private |= {name}
-        return Load(name, ())
+            self.private |= {key}
+        return Load(key, ())
 
     def bound(self, value: Value, kind: str, name: str) -> Load:
         """The value in a C++ constant, as a Load."""
@@ -228,11 +229,11 @@ class Reductions(Vectors):
         """One target, add, mul, max or min: a compare-and-swap loop; lanes go one after the other."""
         target, dtype = s.targets[0], self.buffers[s.targets[0].buffer].dtype
         held = scalar_type(dtype)
-        change = self._simple(s.monoid, Value("now", PRIMARY, dtype), Value("value", PRIMARY, dtype), dtype, False).text
+        change = self._simple(s.monoid, Value("now", PRIMARY, dtype), Value("by", PRIMARY, dtype), dtype, False).text
         if not self.vectors or not any(self.varies(i, self.vectors[0]) for i in target.index):
             value = self._slot(s, 0) if not self.vectors else self._folded(s, dtype)
             pointer = self.pointer(target.buffer, self.offset(target.buffer, target.index))
-            return self.writer.line(f"atomically({pointer}, [value = {value.text}]({held} now) {{ return {change}; }});")
+            return self.writer.line(f"atomically({pointer}, [by = {value.text}]({held} now) {{ return {change}; }});")
         flat = self.offset(target.buffer, target.index)
         for v in self.vectors:
             value = self._named(self._live(s, 0, v))
@@ -242,7 +243,7 @@ class Reductions(Vectors):
             with self.writer.block(f"for (int l = 0; l < {self.lanes}; ++l)"):
                 guard = f"if (lane({v.mask}, l)) " if v.mask else ""
                 self.writer.line(
-                    f"{guard}atomically({pointer} + {at}[l], [value = {value.text}[l]]({held} now) {{ return {change}; }});"
+                    f"{guard}atomically({pointer} + {at}[l], [by = {value.text}[l]]({held} now) {{ return {change}; }});"
                 )
 
     def _folded(self, s: Reduce, dtype: str) -> Value:
