@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import gcd
 
 from .expr import OPS, Cast, Const, Expr, Load, Op, Var, loads, names, substitute
@@ -335,7 +336,14 @@ def excluded(conditions: Iterable[Expr], buffers: Mapping[str, Buffer], written:
 
     `buffers`: dtypes and ranges of buffers loaded; loads of a buffer in `written` are unknown at each occurrence.
     """
-    problem = Problem(buffers, written)
+    asked = tuple(conditions)
+    loaded = sorted({x.buffer for c in asked for x in loads(c)})
+    return _excluded(asked, tuple(buffers[n] for n in loaded if n in buffers), written.intersection(loaded))
+
+
+@lru_cache(maxsize=20000)
+def _excluded(conditions: tuple[Expr, ...], loaded: tuple[Buffer, ...], written: frozenset[str]) -> bool:
+    problem = Problem({b.name: b for b in loaded}, written)
     if not all([problem.assume(c) for c in conditions]):
         return True
     return problem.impossible([MAX_CASES])

@@ -4,7 +4,6 @@ whatever the order of summation."""
 import random
 
 import numpy as np
-
 from warploom.ir.interpret import shape_of
 from warploom.ir.text import parse_program
 
@@ -43,9 +42,9 @@ def _rows(r):
         [("add", "0", "x[i, j]"), ("max", "-inf", "x[i, j] * 2.0"), ("min", "inf", "x[i, j]"), ("add", "0", "x[i, j] * b[j]")]
     )
     update = f"s[0] += {value}" if monoid == "add" else f"reduce({monoid}, s[0], {value})"
-    last = r.choice(["y[i, 0] = s[0] * 2.0", "for l in serial(N):\n            y[i, l] = x[i, l] - s[0]"])
+    last, width = r.choice([("y[i, 0] = s[0] * 2.0", "1"), ("for l in serial(N):\n            y[i, l] = x[i, l] - s[0]", "N")])
     return f"""
-def rows({{M}} {{N}} x: f32[M, N], b: f32[N], y: f32[M, N]):
+def rows({{M}} {{N}} x: f32[M, N], b: f32[N], y: f32[M, {width}]):
     for i in serial(M):
         s: local.f32[1]
         s[0] = {start}

@@ -12,6 +12,7 @@ class Texts:
     def __init__(self, seed, roomy=False):
         self.r = random.Random(seed)
         self.roomy = roomy
+        self.count = 0
 
     def pick(self, *options):
         return self.r.choice(options)
@@ -44,8 +45,8 @@ class Texts:
         )
 
     def place(self, axes, buffer):
-        if buffer == "t":
-            return f"t[{self.pick('0', '0', axes[-1], self.index(axes))}]"
+        if buffer.startswith("t"):
+            return f"{buffer}[{self.pick('0', '0', axes[-1], self.index(axes))}]"
         return f"{buffer}[{self.index(axes)}, {self.pick(*axes, '0')}]"
 
     def condition(self, axes):
@@ -62,12 +63,12 @@ class Texts:
         )
 
     def value(self, axes, private):
-        load = self.place(axes, self.pick("x", "y", "z", *(["t", "t"] if private else [])))
+        load = self.place(axes, self.pick("x", "y", "z", *([private] * 2 if private else [])))
         return self.pick("1.0", load, load, f"select({self.condition(axes)}, {load}, 0.0)", f"{load} + x[{axes[-1]}, 0]")
 
     # ---------------------------------------------------------------- statements
     def effect(self, axes, private):
-        target = self.place(axes, self.pick("y", "y", "z", *(["t"] if private else [])))
+        target = self.place(axes, self.pick("y", "y", "z", *([private] if private else [])))
         value = self.value(axes, private)
         k = self.r.random()
         if k < 0.3:
@@ -75,7 +76,7 @@ class Texts:
         if k < 0.36:
             return [f"reduce(max, {target}, {value})"]
         if k < 0.42:
-            return [f"{target} = scan(add, {self.place(axes, self.pick('z', 't') if private else 'z')}, {value})"]
+            return [f"{target} = scan(add, {self.place(axes, self.pick('z', private or 'z'))}, {value})"]
         return [f"{target} = {value}"]
 
     def block(self, axes, private, depth):
@@ -120,5 +121,5 @@ class Texts:
         head = f"def f(N: dim[{self.pick('1', '1', '2', '4')}, {self.pick('inf', '8')}], p: i64[8] @ within(0, 8), x: f32[8, 8], y: f32[{sizes}], z: f32[{sizes}]):"
         body = []
         for _ in range(self.pick(1, 1, 2)):
-            body += self.loop("o", (), False, 2)
+            body += self.loop("o", (), "", 2)
         return "\n".join([head, *("    " + x for x in body)]) + "\n"

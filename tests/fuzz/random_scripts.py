@@ -115,6 +115,6 @@ def random_script(r: random.Random, program: Program, steps: int, tries: int = 6
         if new != program:
             program = new
             done.append(text)
-        if len(done) == steps or len(list(statements(program.body))) > 80:
+        if len(done) == steps or len(list(statements(program.body))) > 40:
             break
     return program, done
