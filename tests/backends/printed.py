@@ -8,7 +8,7 @@ import numpy as np
 import warploom
 from warploom.backends.cpu.isa import ISAS, Isa, cpu_flags
 from warploom.backends.cpu.printer import HEADER, THREADS, scratch_bytes, symbol, translation_unit
-from warploom.backends.toolchain import Headers, compile_library
+from warploom.backends.toolchain import Headers, compile_library, open_library
 from warploom.ir.expr import Const, as_int, substitute
 from warploom.ir.kernel import Program
 
@@ -39,8 +39,7 @@ class Built:
 
     def __init__(self, programs: Sequence[Program], isa: Isa):
         self.isa, self.programs = isa, {p.name: p for p in programs}
-        self.library = ctypes.CDLL(str(compile_library([translation_unit(programs, isa)], isa.flags, HEADERS, "test")))
-        self.openmp = ctypes.CDLL("libgomp.so.1")
+        self.library = open_library(compile_library([translation_unit(programs, isa)], isa.flags, HEADERS, "test"))
 
     def run(self, name: str, dims: Mapping[str, int], args: Mapping[str, np.ndarray], threads: int = 1) -> dict[str, np.ndarray]:
         """The written params, by name; bf16 arrays are float32 outside."""
@@ -53,7 +52,7 @@ class Built:
             size = as_int(substitute(need, {**{k: Const(v) for k, v in dims.items()}, THREADS: Const(threads)}))
             scratch = aligned(np.zeros(size or 64, np.uint8))
             given.append(ctypes.c_void_p(scratch.ctypes.data))
-        self.openmp.omp_set_num_threads(threads)
+        ctypes.CDLL(None).omp_set_num_threads(threads)
         getattr(self.library, symbol(p))(*given)
         dtypes = {b.name: b.dtype for b in p.params}
         return {n: from_bf16(memory[n]) if dtypes[n] == "bf16" else memory[n] for n in p.written()}

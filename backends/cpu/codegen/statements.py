@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from ....ir.expr import Const, Expr, Load, Op, Var, as_int, is_index, names, walk
 from ....ir.intrinsic import INTRINSICS
-from ....ir.kernel import Alloc, Body, Buffer, Call, For, If, Program, Reduce, Stmt, Store, statements
+from ....ir.kernel import Alloc, Body, Buffer, Call, For, If, Program, Reduce, Stmt, Store, expressions, statements
 from .dtypes import HELD, STORAGE, scalar_type, vector_type
 from .expand import dim_ranges, inside, varies
 from .linear import polynomial, stride
 from .place import ALIGN, Home, Layout, elements
 from .reductions import Reductions
 from .values import Value
-from .vectors import Lanes, is_pure
+from .vectors import Lanes, is_pure, sure_loads
 from .writer import Writer
 
 
@@ -31,6 +31,7 @@ class Statements(Reductions):
             self.statement(s)
 
     def statement(self, s: Stmt) -> None:
+        self.sure = frozenset().union(*(sure_loads(e) for e in expressions(s)))
         if isinstance(s, For):
             self._loop(s)
         elif isinstance(s, If):
@@ -164,7 +165,7 @@ class Statements(Reductions):
         parts = [self.scalar(self.layout.offsets[b.name], "i64").text]
         if home.where == "thread":
             parts.append(self.scalar(self.layout.shared, "i64").text)
-            parts.append(f"omp_get_thread_num() * ({self.scalar(self.layout.thread, 'i64').text})")
+            parts.append(f"omp_get_thread_num() * {self.scalar(self.layout.thread, 'i64').inside(11)}")
         offset = " + ".join(p for p in parts if p != "0")
         place = f"scratch + {offset}" if offset else "scratch"
         self.writer.line(f"{STORAGE[b.dtype]}* const {self.name(b.name)} = ({STORAGE[b.dtype]}*)({place});")

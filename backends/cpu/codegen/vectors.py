@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ....ir.expr import OPS, Cast, Const, Expr, Load, Op, as_int, bounds, is_index, simplify, walk
+from ....ir.expr import OPS, Cast, Const, Expr, Load, Op, as_int, bounds, children, is_index, simplify, walk
 from .dtypes import HELD, common, held, operands, rounding, settled, vector_type
 from .expand import as_ranges, varies
 from .linear import at, constant_stride, stride
@@ -30,6 +30,7 @@ class Vectors(Values):
     """Adds `vector` to `Values`."""
 
     private: frozenset[str] = frozenset()
+    sure: frozenset[Load] = frozenset()  # loads that the statement makes on every live lane, whatever its conditions say
 
     def varies(self, e: Expr, lanes: Lanes) -> bool:
         return varies(e, lanes.axis, self.private)
@@ -216,10 +217,7 @@ class Vectors(Values):
 
     def _touches_memory(self, e: Expr, lanes: Lanes) -> bool:
         """Evaluating `e` on a dead lane might touch memory outside its buffer."""
-        return any(
-            isinstance(n, Load) and self.homes[n.buffer].memory and (self.varies(n, lanes) or not self._in_bounds(n))
-            for n in walk(e)
-        )
+        return any(isinstance(n, Load) and n not in self.sure and not self._in_bounds(n) for n in walk(e))
 
     def narrow(self, lanes: Lanes, condition: Value) -> Lanes:
         """The lanes that are live and satisfy the condition."""
@@ -287,6 +285,14 @@ class Vectors(Values):
             args = [self._offsets(a, lanes, dtype) for a in e.args]
             return self._wide_arithmetic(e.name, args, dtype)
         return self.operand(self.vector(e, lanes, "i64"), dtype)
+
+
+def sure_loads(e: Expr) -> frozenset[Load]:
+    """Loads that evaluating `e` always makes: not those that wait for a condition."""
+    if isinstance(e, Op) and e.name in ("select", "and", "or"):
+        return sure_loads(e.args[0])
+    own = frozenset((e,)) if isinstance(e, Load) else frozenset()
+    return own.union(*(sure_loads(c) for c in children(e)))
 
 
 def is_pure(e: Expr) -> bool:

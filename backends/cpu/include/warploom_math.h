@@ -74,12 +74,12 @@ template <class V> WL_INLINE auto isinf(V x) {
     if constexpr (is_vector<V>) return eq(abs(x), V{} + std::numeric_limits<element<V>>::infinity());
     else return abs(x) == std::numeric_limits<V>::infinity();
 }
-/// NaN wins, as in torch.
+/// The greater, or NaN where either is NaN, as in torch. The test is on `b`: in `a = max(a, b)` it stays off the critical path.
 template <class V> WL_INLINE V max(V a, V b) {
 #if WL_AVX512
     if constexpr (same<V, f32v>) {
-        const __m512 r = _mm512_max_ps((__m512)a, (__m512)b);
-        return (V)_mm512_mask_mov_ps(r, _mm512_cmp_ps_mask((__m512)a, (__m512)a, _CMP_UNORD_Q), (__m512)a);
+        const __m512 r = _mm512_max_ps((__m512)b, (__m512)a);
+        return (V)_mm512_mask_mov_ps(r, _mm512_cmp_ps_mask((__m512)b, (__m512)b, _CMP_UNORD_Q), (__m512)b);
     }
 #endif
     return (b > a) | (b != b) ? b : a;
@@ -87,19 +87,29 @@ template <class V> WL_INLINE V max(V a, V b) {
 template <class V> WL_INLINE V min(V a, V b) {
 #if WL_AVX512
     if constexpr (same<V, f32v>) {
-        const __m512 r = _mm512_min_ps((__m512)a, (__m512)b);
-        return (V)_mm512_mask_mov_ps(r, _mm512_cmp_ps_mask((__m512)a, (__m512)a, _CMP_UNORD_Q), (__m512)a);
+        const __m512 r = _mm512_min_ps((__m512)b, (__m512)a);
+        return (V)_mm512_mask_mov_ps(r, _mm512_cmp_ps_mask((__m512)b, (__m512)b, _CMP_UNORD_Q), (__m512)b);
     }
 #endif
     return (b < a) | (b != b) ? b : a;
 }
-/// `limit` must not be NaN; a NaN in `x` stays.
+/// `limit` is no NaN; a NaN in `x` stays.
 template <class F> WL_INLINE F at_most(F x, float limit) {
     const F l = all_of<F>(limit);
+#if WL_AVX512
+    if constexpr (same<F, f32v>) return (F)_mm512_min_ps((__m512)l, (__m512)x);
+#elif WL_AVX2
+    if constexpr (same<F, f32v>) return (F)_mm256_min_ps((__m256)l, (__m256)x);
+#endif
     return l < x ? l : x;
 }
 template <class F> WL_INLINE F at_least(F x, float limit) {
     const F l = all_of<F>(limit);
+#if WL_AVX512
+    if constexpr (same<F, f32v>) return (F)_mm512_max_ps((__m512)l, (__m512)x);
+#elif WL_AVX2
+    if constexpr (same<F, f32v>) return (F)_mm256_max_ps((__m256)l, (__m256)x);
+#endif
     return l > x ? l : x;
 }
 #define WL_ROUNDING(name, scalar, mode)                                                                                       \
@@ -205,16 +215,17 @@ template <class F, class... C> WL_INLINE F polynomial(F x, float first, C... res
     ((p = fma(p, x, rest)), ...);
     return p;
 }
+/// e^x for x in [-104, 89].
+template <class F> WL_INLINE F exp_near(F x) {
+    const F n = round(x * 1.44269504f);
+    const F r = fma(n, -1.42860677e-6f, fma(n, -0.693145752f, x));
+    const F p = polynomial(r, 1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f);
+    return scale(fma(p, r * r, r) + 1, n);
+}
 /// e^x.
 template <class F> WL_INLINE F exp(F x) {
     if constexpr (!is_f32<F>) return each(x, [](double v) { return __builtin_exp(v); });
-    else {
-        x = at_least(at_most(x, 89.0f), -104.0f);
-        const F n = round(x * 1.44269504f);
-        const F r = fma(n, -1.42860677e-6f, fma(n, -0.693145752f, x));
-        const F p = polynomial(r, 1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f);
-        return scale(fma(p, r * r, r) + 1, n);
-    }
+    else return exp_near(at_least(at_most(x, 89.0f), -104.0f));
 }
 /// 2^x.
 template <class F> WL_INLINE F exp2(F x) {
@@ -244,7 +255,7 @@ template <class F> WL_INLINE F expm1(F x) {
 template <class F> WL_INLINE F sigmoid(F x) {
     if constexpr (!is_f32<F>) return each(x, [](double v) { return 1 / (1 + __builtin_exp(-v)); });
     else {
-        const F e = exp(-abs(x));
+        const F e = exp_near(at_least(-abs(x), -104.0f));
         return (x < 0 ? e : all_of<F>(1)) / (1 + e);
     }
 }
@@ -253,7 +264,7 @@ template <class F> WL_INLINE F tanh(F x) {
     else {
         const F t = abs(x), s = x * x;
         const F lo = fma(polynomial(s, -5.70498872745e-3f, 2.06390887954e-2f, -5.37397155531e-2f, 1.33314422036e-1f, -3.33332819422e-1f), s * x, x);
-        const F hi = 1 - 2 / (exp(t + t) + 1);
+        const F hi = 1 - 2 / (exp_near(at_most(t + t, 40.0f)) + 1);
         return t < 0.625f ? lo : copy_sign(hi, x);
     }
 }
@@ -325,12 +336,12 @@ template <class F> WL_INLINE F log1p(F x) {
         const F u = x + 1;
         const I k = (bitcast<I>(u) - 0x3f3504f3) & int32_t(0xff800000);
         const F s = bitcast<F>(0x3f800000 - k);  // 2^-e
-        const F f = fma(x, s, s - 1);
+        const F f = x < 1e9f ? fma(x, s, s - 1) : bitcast<F>(bitcast<I>(u) - k) - 1;
         F e;
         if constexpr (is_vector<F>) e = __builtin_convertvector(k >> 23, F);
         else e = float(k >> 23);
         const F y = fma(e, 0.693359375f, f + fma(e, -2.12194440e-4f, log_tail(f)));
-        return x == 0 ? x : log_edges(u, x > 1e38f ? log(x) : y);
+        return x == 0 ? x : log_edges(u, y);
     }
 }
 
@@ -342,7 +353,7 @@ template <class F> WL_INLINE F erf(F x) {
         const F t = abs(x), s = x * x;
         const F hi = fma(polynomial(t, -1.72853470e-5f, 3.83197126e-4f, -3.88396438e-3f, 2.42546219e-2f, -1.06777877e-1f, -6.34846687e-1f, -1.28717512e-1f), t, -t);
         const F lo = fma(polynomial(s, -5.96761703e-4f, 4.99119423e-3f, -2.67681349e-2f, 1.12819925e-1f, -3.76125336e-1f, 1.28379166e-1f), x, x);
-        return t > 0.927734375f ? copy_sign(1 - exp(at_least(hi, -50.0f)), x) : lo;
+        return t > 0.927734375f ? copy_sign(1 - exp_near(at_least(hi, -50.0f)), x) : lo;
     }
 }
 template <class F> WL_INLINE F erfc(F x) {
