@@ -43,6 +43,11 @@ class Draft:
     def loops(self) -> list[For]:
         return [s for s in statements(self.program.body) if isinstance(s, For)]
 
+    def fresh(self, base: str) -> str:
+        """An axis name that is not in use."""
+        taken = {loop.axis for loop in self.loops()} | set(self.program.buffers())
+        return next(n for n in (base, *(f"{base}{k}" for k in range(2, 1 << 16))) if n not in taken)
+
     def has(self, axis: str) -> bool:
         return any(loop.axis == axis for loop in self.loops())
 

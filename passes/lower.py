@@ -51,10 +51,13 @@ from ..ir.monoid import MONOIDS
 from ..ir.types import Dim
 from .convolution import Taps, phases
 from .define import Definition, identity
-from .fuse import Group, read_packed
+from .fuse import Group, cost, read_packed
 from .indexing import axis_ranges, numel
 
 ZERO_INDEX = (Const(0),)
+
+EPILOGUE_COST = 16
+"""Instructions per element from which an epilogue is worth a loop of its own."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,7 @@ class _Lowering:
         if isinstance(first.node.op, Conv) and first.node.op.transposed and as_int(numel(first.extents[2:])) is not None:
             nest = self._phases(first, first.node.op)
         else:
-            nest = self._nest([s for k, stage in enumerate(self.stages) for s in (*self._rows(stage), *self._emit_stage(k, stage))])
+            nest = self._nest([*self._rows(self.stages[0]), *self._emit_stage(0, self.stages[0]), *self._rest(first)])
         params = tuple(self._param(n) for n in (*self.external, *self.group.outputs))
         args = (*self.external, *self.group.outputs)
         used = self._used_dims(params, nest)
@@ -230,9 +233,22 @@ class _Lowering:
             nest = (For(axis, Const(0), extent, "serial", nest),)
         return nest if self.p_axes else (For(next(self.fresh), Const(0), Const(1), "serial", nest),)
 
+    def _rest(self, first: Definition) -> list[Stmt]:
+        """The stages after the first. A long epilogue reads a copy of the sum, so that a schedule can keep the sum in registers and
+        still loop over the epilogue."""
+        rest = [s for k, stage in enumerate(self.stages) if k for s in (*self._rows(stage), *self._emit_stage(k, stage))]
+        work = sum(cost(v) for d in self.group.definitions[1:] for v in d.values)
+        if first.kind not in ("contract", "conv") or work < EPILOGUE_COST:
+            return rest
+        name = self.local(first.node.outputs[0].name)
+        copy = f"{name}_sum"
+        dtype = self.slot_dtype(first, 0)
+        made: list[Stmt] = [Alloc(Buffer(copy, dtype, (Const(1),), "local")), Store(copy, ZERO_INDEX, Load(name, ZERO_INDEX))]
+        return [*made, *rename_buffers(tuple(rest), {name: copy})]
+
     def _phases(self, d: Definition, op: Conv) -> Body:
         """A transposed convolution: one nest for each phase of the output, so that no tap is ever skipped at run time."""
-        rest = [s for k, stage in enumerate(self.stages) if k for s in self._emit_stage(k, stage)]
+        rest = self._rest(d)
         taps = self.stages[0].axes
         own = self._store_results(d, {f"i{k}": Var(a) for k, a in enumerate(self.p_axes)})
         out: list[Stmt] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..ir.expr import Const, Expr, Load, Op, Var, as_int, loads, names, walk
-from ..ir.kernel import For, If, Reduce, Stmt, expressions, statements
+from ..ir.kernel import Alloc, For, If, Reduce, Stmt, expressions, reads, statements, writes
 from .draft import Draft, nest_of, stride
 from .pack import tile_rows, tile_width
 
@@ -172,11 +172,33 @@ def _expand(draft: Draft, m: str, n: str) -> bool:
             if not draft.attempt(f"expand({row}, {lane})"):
                 return False
     for row in _present(draft, f"{m}1", f"{m}2"):
+        _loop_epilogue(draft, row, _present(draft, f"{n}1", f"{n}2"))
         if not draft.attempt(f"bind({row}, unroll)"):
             return False
     for name in _accumulators(draft):
         draft.attempt(f"unguard({name})")
     return all(draft.attempt(f"bind({lane}, vector)") for lane in _present(draft, f"{n}1", f"{n}2"))
+
+
+def _loop_epilogue(draft: Draft, row: str, lanes: list[str]) -> None:
+    """Rows of a long epilogue stay a loop: written out they would be most of the code. The copy of the sum that it reads tells it."""
+    sums = {s.buffer.name for s in statements(draft.program.body) if isinstance(s, Alloc) and "_sum" in s.buffer.name}
+    if not sums:
+        return
+    for axis in (*lanes, row):
+        draft.attempt(f"fission({axis})")
+    while True:
+        named = [loop for loop in draft.loops() if loop.axis == row]
+        number = next((k for k, loop in enumerate(named) if _reads_only(loop, sums)), None)
+        if number is None or not draft.attempt(f"rename({row}, {draft.fresh(row + 'e')}, {number})"):
+            return
+
+
+def _reads_only(loop: For, sums: set[str]) -> bool:
+    """Whether the loop reads a copied sum and writes none."""
+    written = {w for s in statements(loop.body) for w in writes(s)}
+    read = {x.buffer for s in statements(loop.body) for x in reads(s)}
+    return bool(read & sums) and not written & sums
 
 
 def _accumulators(draft: Draft) -> list[str]:

@@ -163,8 +163,11 @@ class _Parts:
     def mask(self, unit: int) -> Body:
         left = as_int(sub(self.extent, mul(self.tiles, self.size)))
         count = -(-(self.size - 1 if left is None else left) // unit) * unit
-        position = add(mul(self.tiles, self.size), Var(self.rest))
-        return (For(self.rest, Const(0), Const(count), "serial", (If(Op("<", (position, self.extent)), self.at(position)),)),)
+        body = self.at(add(mul(self.tiles, self.size), Var(self.rest)))
+        if count != left:
+            body = (If(Op("<", (add(mul(self.tiles, self.size), Var(self.rest)), self.extent)), body),)
+        return (For(self.rest, Const(0), Const(count), "serial", body),)
+
 
 
 def _may_repeat(p: Program, loop: For) -> None:
