@@ -14,16 +14,23 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from torch.utils import _pytree as pytree
 
+from . import __version__
+from .backends.cpu import saved
 from .backends.cpu.allocator import pool
 from .backends.cpu.bind import bind, evaluate, match_shapes
 from .backends.cpu.build import Printed, build, printed
+from .backends.cpu.export import c_name, sample_run
+from .backends.cpu.export import export as export_project
 from .backends.cpu.peaks import measured
-from .backends.cpu.runtime import Runtime, Slot, load
+from .backends.cpu.runtime import Runtime
+from .backends.cpu.runtime import load as load_library
+from .backends.cpu.weights import Slot
 from .backends.manifest import backend
 from .evaluation.agreement import SEEDS, Subject, disagreements, fresh, run_compiled, state_of
 from .evaluation.bench.command import thread_counts, write_text
-from .evaluation.bench.contenders import eager, enter, inductor, quiet_logs, ran, rotating
+from .evaluation.bench.contenders import eager, enter, inductor, quiet, quiet_logs, ran, rotating
 from .evaluation.bench.interleave import interleave
 from .evaluation.bench.problem import Problem, check_runs, load_problem
 from .evaluation.bench.race import allocator_gain, race
@@ -136,6 +143,25 @@ class Compiled:
         """What was made of the model, with the time of each kernel on the example inputs."""
         return describe(self)
 
+    def save(self, path: str | Path) -> None:
+        """Write one file that `load` reads, with the weights as they are now. Raises Unreadable."""
+        exported = (self.exported.graph, self.exported.inputs, self.exported.outputs)
+        specs = tuple(pytree.treespec_dumps(spec) for spec in (self.exported.in_spec, self.exported.out_spec))
+        settings = replace(self.settings, dump=None)
+        program = (exported, specs, self.module, self.code, self.machine, settings, self.compile_s, self.name)
+        saved.write(Path(path), saved.Saved(program, self.library, self.weights(), self.machine.features, __version__))
+
+    def export(self, folder: str | Path) -> None:
+        """Write a standalone C++ project with the weights as they are now. Raises NotStandalone, Unreadable."""
+        tensors = self.tensors(fresh(self.example, SEEDS[0]))
+        kept = {name: w.detach().clone() for name, w in self.weights().items()}
+        inputs = [t.detach().clone() for t in tensors]
+        export_project(self.code, kept, sample_run(self.runtime, inputs, kept), c_name(self.name), Path(folder))
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The weights as they are now, by graph name."""
+        return {name: owner[key] for name, (owner, key) in self.slots.items()}  # type: ignore[misc]
+
     @property
     def sources(self) -> dict[str, str]:
         """{kernel name: C++ source}."""
@@ -172,7 +198,7 @@ def compile(
     settings = Settings(target, library, threads, tune, dump)
     start = time.perf_counter()
     try:
-        with quiet_logs():
+        with quiet():
             exported = export_model(model, args, None, dynamic)
     except UnsupportedModel as rejection:
         if rejection.code != UnsupportedModel.code:
@@ -256,7 +282,7 @@ def _finish(
     module = plan(exported.graph, machine, Options(dump=settings.dump))
     code = printed(module, machine.isa)
     path = build(code, machine)
-    runtime = load(code.layout, path, slots, settings.threads)
+    runtime = load_library(code.layout, path, slots, settings.threads)
     return Compiled(exported, module, code, machine, path, runtime, slots, settings, time.perf_counter() - start, args)
 
 
@@ -269,6 +295,16 @@ def weight_slots(model: object, exported: Exported) -> dict[str, Slot]:
                 if tensor is not None:
                     owners.setdefault(id(tensor), (owner, key))
     return {name: owners.get(id(t), ({name: t}, name)) for name, t in exported.weights.items()}
+
+
+def load(path: str | Path) -> Compiled:
+    """A model that `Compiled.save` wrote. Raises Unreadable, OtherVersion, OtherMachine."""
+    found = saved.read(Path(path), __version__)
+    (graph, inputs, outputs), (given, result), module, code, machine, settings, compile_s, name = found.program
+    exported = Exported(graph, found.weights, inputs, outputs, pytree.treespec_loads(given), pytree.treespec_loads(result))
+    slots: dict[str, Slot] = {key: (found.weights, key) for key in found.weights}
+    runtime = load_library(code.layout, found.library, slots, settings.threads)
+    return Compiled(exported, module, code, machine, found.library, runtime, slots, settings, compile_s, (), name)
 
 
 # ------------------------------------------------------------------------------------------------ the dynamo door
@@ -481,4 +517,4 @@ def bench_worker() -> None:
     sys.exit(outcome(work, as_json=True))
 
 
-__all__ = ["Compiled", "Patchwork", "compile", "dynamo_backend", "weight_slots"]
+__all__ = ["Compiled", "Patchwork", "compile", "dynamo_backend", "load", "weight_slots"]
