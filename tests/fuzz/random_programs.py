@@ -106,12 +106,13 @@ class Texts:
         body = self.block((*axes, axis), private, depth)
         if not private and self.coin(0.3):
             size = self.pick("1", "4", "N")
-            first = [f"t: local.f32[{size}]"]
+            self.count += 1
+            t = f"t{self.count}"
+            first = [f"{t}: local.f32[{size}]"]
             if self.coin(0.8):
-                first += (
-                    ["t[0] = 0.0"] if size == "1" else [f"for w in serial({self.pick(size, size, '2')}):", "    t[w] = 0.0"]
-                )
-            body = first + self.block((*axes, axis), True, depth)
+                whole = self.pick(size, size, "2")
+                first += [f"{t}[0] = 0.0"] if size == "1" else [f"for w in serial({whole}):", f"    {t}[w] = 0.0"]
+            body = first + self.block((*axes, axis), t, depth)
         return [f"for {axis} in {kind}({lo}{hi}):", *("    " + x for x in body)]
 
     def program(self):

@@ -183,14 +183,14 @@ class Reductions(Vectors):
             while step:
                 turned = [
                     self.bound(
-                        call(f"rotate<{step}>", x.buffer, dtype=self.buffers[x.buffer].dtype, wide=True),
+                        call(f"rotate<{step}>", self.name(x.buffer), dtype=self.buffers[x.buffer].dtype, wide=True),
                         self._slot_type(s, k),
                         "turned",
                     )
                     for k, x in enumerate(last)
                 ]
                 last, step = self._merge(s, last, turned), step // 2
-            self._scalar_reduce(s, [call("lane", x.buffer, "0", dtype=self.buffers[x.buffer].dtype) for x in last])
+            self._scalar_reduce(s, [call("lane", self.name(x.buffer), "0", dtype=self.buffers[x.buffer].dtype) for x in last])
 
     def _slot_type(self, s: Reduce, k: int) -> str:
         return vector_type(self.buffers[s.targets[k].buffer].dtype, self.lanes)
