@@ -10,6 +10,7 @@ row-major; f16 and bf16 are stored as 2 bytes, b1 as 1. Parallel regions have th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from ...ir.dependence import crossed
 from ...ir.expr import Const, Expr, Var, add, mul
@@ -34,7 +35,14 @@ def symbol(program: Program) -> str:
 
 def scratch_bytes(program: Program, isa: Isa) -> Expr:
     """Bytes of scratch memory, over the program's dims and `THREADS`; Const(0) when the function takes none."""
-    return _scratch(layout(expand(program, isa.lanes), isa.lanes))
+    return _scratch(_plan(program, isa.lanes)[1])
+
+
+@lru_cache(maxsize=64)
+def _plan(program: Program, lanes: int) -> tuple[Program, Layout]:
+    """The expanded program and where its buffers live; asked for by every function of this file."""
+    expanded = expand(program, lanes)
+    return expanded, layout(expanded, lanes)
 
 
 def _scratch(plan: Layout) -> Expr:
@@ -43,8 +51,7 @@ def _scratch(plan: Layout) -> Expr:
 
 def print_function(program: Program, isa: Isa, may_alias: Iterable[str] = ()) -> str:
     """C++ of one program. `may_alias`: params that share memory with another param, so that no order of accesses is assumed."""
-    expanded = expand(program, isa.lanes)
-    plan = layout(expanded, isa.lanes)
+    expanded, plan = _plan(program, isa.lanes)
     writer = Writer({symbol(program)})
     printer = Statements(expanded, plan, isa.lanes, writer, _crossed(program))
     head = _signature(program, printer, plan, frozenset(may_alias))

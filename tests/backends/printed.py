@@ -1,6 +1,7 @@
 """Builds programs with the CPU printer and runs them on NumPy arrays: what the printer's tests share."""
 
 import ctypes
+import mmap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,11 +27,24 @@ def from_bf16(bits: np.ndarray) -> np.ndarray:
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
-def aligned(like: np.ndarray, fill: np.ndarray | None = None) -> np.ndarray:
+def aligned(like: np.ndarray) -> np.ndarray:
     """A 64-byte aligned array of the same shape and dtype."""
     room = np.empty(like.nbytes + 64, np.uint8)
     out = room[-room.ctypes.data % 64 :][: like.nbytes].view(like.dtype).reshape(like.shape)
-    out[...] = like if fill is None else fill
+    out[...] = like
+    return out
+
+
+def fenced(like: np.ndarray) -> np.ndarray:
+    """A copy whose last byte is followed by memory that must not be touched."""
+    page = mmap.PAGESIZE
+    pages = -(-like.nbytes // page)
+    room = mmap.mmap(-1, (pages + 1) * page)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(room))
+    if ctypes.CDLL(None).mprotect(ctypes.c_void_p(start + pages * page), page, 0):
+        raise OSError("mprotect")
+    out = np.frombuffer(room, np.uint8)[pages * page - like.nbytes : pages * page].view(like.dtype).reshape(like.shape)
+    out[...] = like
     return out
 
 
@@ -41,10 +55,15 @@ class Built:
         self.isa, self.programs = isa, {p.name: p for p in programs}
         self.library = open_library(compile_library([translation_unit(programs, isa)], isa.flags, HEADERS, "test"))
 
-    def run(self, name: str, dims: Mapping[str, int], args: Mapping[str, np.ndarray], threads: int = 1) -> dict[str, np.ndarray]:
-        """The written params, by name; bf16 arrays are float32 outside."""
+    def run(
+        self, name: str, dims: Mapping[str, int], args: Mapping[str, np.ndarray], threads: int = 1, place=aligned
+    ) -> dict[str, np.ndarray]:
+        """The written params, by name; bf16 arrays are float32 outside. `place` copies an argument to where the kernel sees it."""
         p = self.programs[name]
-        memory = {b.name: aligned(bf16_bits(args[b.name]) if b.dtype == "bf16" else np.ascontiguousarray(args[b.name])) for b in p.params}
+        memory = {
+            b.name: place(bf16_bits(args[b.name]) if b.dtype == "bf16" else np.ascontiguousarray(args[b.name]))
+            for b in p.params
+        }
         given: list = [ctypes.c_int64(dims[d.name]) for d in p.dims]
         given += [ctypes.c_void_p(memory[b.name].ctypes.data) for b in p.params]
         need = scratch_bytes(p, self.isa)

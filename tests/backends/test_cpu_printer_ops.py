@@ -83,7 +83,11 @@ def inputs(op: str, dtype: str, rng: np.random.Generator) -> dict[str, np.ndarra
     info = np.iinfo(NUMPY[dtype])
     a = rng.integers(info.min, info.max, N, NUMPY[dtype], endpoint=True)
     a[:40] = rng.integers(-9 if info.min else 0, 10, 40)
-    b = rng.integers(1, 8, N).astype(NUMPY[dtype]) if op in ("<<", ">>") else rng.integers(-9 if info.min else 1, 10, N).astype(NUMPY[dtype])
+    b = (
+        rng.integers(1, 8, N).astype(NUMPY[dtype])
+        if op in ("<<", ">>")
+        else rng.integers(-9 if info.min else 1, 10, N).astype(NUMPY[dtype])
+    )
     return {"a": a, "b": np.where(b == 0, 3, b).astype(NUMPY[dtype]) if op in ("//", "%", "fmod") else b}
 
 
@@ -135,7 +139,8 @@ def test_every_cast(isa):
     for a in dtypes:
         for b in dtypes:
             width = 2 * isa.lanes
-            programs.append(parse_program(f"""
+            programs.append(
+                parse_program(f"""
 def cast_{a}_{b}(a: {a}[{N}], y: {b}[{N}], z: {b}[{N}]):
     for io in serial({-(-N // width)}):
         for i in vector({width}):
@@ -143,7 +148,8 @@ def cast_{a}_{b}(a: {a}[{N}], y: {b}[{N}], z: {b}[{N}]):
                 y[io * {width} + i] = {b}(a[io * {width} + i])
     for i in serial({N}):
         z[i] = {b}(a[i])
-"""))
+""")
+            )
     built = Built(programs, isa)
     rng = np.random.default_rng(6)
     for p in programs:
@@ -157,4 +163,7 @@ def cast_{a}_{b}(a: {a}[{N}], y: {b}[{N}], z: {b}[{N}]):
         got = built.run(p.name, {}, {**args, "y": blank, "z": blank})
         assert same(got["y"], got["z"]), p.name
         want = run_program(p, {}, args)["z"]
-        assert same(got["z"], want), (p.name, [(x, y, z) for x, y, z in zip(args["a"], got["z"], want) if x == x and y != z][:5])
+        assert same(got["z"], want), (
+            p.name,
+            [(x, y, z) for x, y, z in zip(args["a"], got["z"], want) if x == x and y != z][:5],
+        )

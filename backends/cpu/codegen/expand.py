@@ -49,7 +49,7 @@ def inside(env: Env, loop: For) -> Env:
 
 def fold(e: Expr, env: Env) -> Expr:
     """Simplify with ranges; float constants under index algebra are left alone."""
-    return simplify(e, as_ranges(env))
+    return e if isinstance(e, (Const, Var)) else simplify(e, as_ranges(env))
 
 
 def expand(p: Program, lanes: int) -> Program:

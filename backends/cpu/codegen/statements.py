@@ -72,7 +72,7 @@ class Statements(Reductions):
     def _parallel(self, s: For) -> None:
         nest = _perfect_nest(s)
         axes = {x.axis for x in nest}
-        uneven = any(isinstance(x, For) and (names(x.lo) | names(x.hi)) & axes for x in statements(nest[-1].body))
+        uneven = any(isinstance(x, For) and _grows(x, axes) for x in statements(nest[-1].body))
         collapse = f" collapse({len(nest)})" if len(nest) > 1 else ""
         loop = f"for{collapse} schedule({'dynamic' if uneven else 'static'})"
         self.region = frozenset(axes)
@@ -223,8 +223,9 @@ class Statements(Reductions):
             return f"{target} = {f'select({v.mask}, {value.text}, {target})' if v.mask else value.text};"
         flat = self.offset(buffer, index)
         mask = f", {v.mask}" if v.mask else ""
-        if stride(flat, v.axis, self.private) == Const(1):
-            return f"store({self.pointer(buffer, self.base(flat, v))}, {value.text}{mask});"
+        near = {Const(1): "store", Const(2): "store_even"}.get(stride(flat, v.axis, self.private))  # type: ignore[arg-type]
+        if near:
+            return f"{near}({self.pointer(buffer, self.base(flat, v))}, {value.text}{mask});"
         pointer, offsets = self.scattered(buffer, flat, v)
         return f"scatter({pointer}, {offsets.text}, {value.text}{mask});"
 
@@ -278,6 +279,12 @@ def _perfect_nest(s: For) -> list[For]:
             break
         nest.append(below)
     return nest
+
+
+def _grows(loop: For, axes: set[str]) -> bool:
+    """The number of iterations moves with one of the axes, as in a triangle; what is only cut off at an edge (min, max) does not count."""
+    count = polynomial(Op("-", (loop.hi, loop.lo)))
+    return any(names(a) & axes for atoms in count for a in atoms if not (isinstance(a, Op) and a.name in ("min", "max")))
 
 
 def _written(body: Body) -> set[str]:

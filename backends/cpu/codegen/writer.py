@@ -13,7 +13,7 @@ explicit export extern false float for friend goto if inline int long mutable na
 protected public register return short signed sizeof static struct switch template this throw true try typedef typename union unsigned
 using virtual void volatile while xor main errno stdin stdout INFINITY NAN std wl int8_t uint8_t int16_t int32_t int64_t f32 f64
 y0 y1 yn j0 j1 jn gamma time abs max min floor ceil trunc round sqrt rsqrt exp exp2 expm1 sigmoid tanh sinh cosh log log2 log10 log1p erf erfc
-sin cos tan asin acos atan asinh acosh atanh pow atan2 fmod isnan isinf lanes mask half bfloat load store stream gather scatter select first
+sin cos tan asin acos atan asinh acosh atanh pow atan2 fmod isnan isinf lanes mask half bfloat load store store_even stream gather scatter select first
 every any all lane splat iota convert get put same element scale polynomial each lt le gt ge eq ne rotate reversed aligned split scratch
 held bitcast unaligned keep widen atomically sine copy_sign floor_div floor_mod now by l
 """
