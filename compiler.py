@@ -113,6 +113,8 @@ class Compiled:
         return self._leaves(tuple(args), {})  # type: ignore[return-value]
 
     def _leaves(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> list[object]:
+        if self._plain and not kwargs and len(args) != self._arity:
+            raise InputMismatch(f"expected {self._arity} tensors, got {len(args)} arguments")
         leaves = self.exported.flatten(args, kwargs)
         return [value for leaf, value in zip(self.exported.inputs, leaves) if isinstance(leaf, TensorLeaf)]
 

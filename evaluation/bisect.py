@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ..backends.cpu.aten import run_node
 from ..backends.cpu.build import build, printed
 from ..backends.cpu.runtime import load
 from ..backends.cpu.weights import Slot
-from ..frontend.dtypes import TORCH_DTYPE
+from ..frontend.extern import numpy_externs
 from ..ir.graph import Graph, Node
 from ..ir.interpret_graph import run_graph
 from ..ir.machine import Machine
@@ -81,20 +80,11 @@ def _meaning(
         t = next(given) if i.role == "input" else weights[i.name][0][weights[i.name][1]]
         assert t is not None
         inputs[i.name] = _array(t.detach())
-    return run_graph(replace(graph, outputs=outputs, updates=()), inputs, _externs, float64=True)
+    return run_graph(replace(graph, outputs=outputs, updates=()), inputs, numpy_externs, float64=True)
 
 
 def _array(t: torch.Tensor) -> np.ndarray:
     return (t.float() if t.dtype is torch.bfloat16 else t).contiguous().numpy()
-
-
-def _externs(node: Node, tensors: Mapping[str, tuple[np.ndarray, str]], sizes: Mapping[str, int]) -> list[np.ndarray]:
-    """ATen's answer to an Extern or Random node, on the dtypes that the graph has there."""
-    given = {
-        name: torch.from_numpy(np.ascontiguousarray(value)).to(TORCH_DTYPE[dtype]) for name, (value, dtype) in tensors.items()
-    }
-    made = run_node(node, given, sizes)
-    return [_array(made[v.name]) for v in node.outputs]
 
 
 def _relative(ours: torch.Tensor, truth: np.ndarray) -> float:

@@ -74,7 +74,7 @@ class Exported:
         """The leaves of a call, one for each of `inputs`. Raises InputMismatch when the structure or a literal differs."""
         leaves, spec = pytree.tree_flatten((tuple(args), dict(kwargs or {})))
         if spec != self.in_spec:
-            raise InputMismatch(f"the arguments have the structure {spec}, compiled was {self.in_spec}")
+            raise InputMismatch(" ".join(f"the arguments have the structure {spec}, compiled was {self.in_spec}".split()))
         for leaf, value in zip(self.inputs, leaves):
             if isinstance(leaf, Literal) and leaf.value != value:
                 raise InputMismatch(f"an argument is {value!r}, the model was compiled for {leaf.value!r}")

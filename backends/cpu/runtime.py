@@ -141,7 +141,8 @@ class Runtime:
             call.table[self.layout.slots[name]] = call.made[name].data_ptr()
 
     def profile(self, args: Sequence[torch.Tensor], repeats: int = 5) -> list[float]:
-        """Median seconds of each step of the module, run one by one in order on a call's own memory. Updates are left out."""
+        """Median seconds of each step of the module, run one by one in order on a call's own memory; CPU seconds on one thread. Updates are
+        left out."""
         seconds: list[list[float]] = [[] for _ in self.layout.module.steps]
         nothing = functools.partial(self._run, self._prepare(args), 0, 0)
         idle = min(self._timed(nothing) for _ in range(5))
@@ -157,11 +158,11 @@ class Runtime:
                     seconds[number].append(max(self._timed(run) - idle, 1e-9))
         return [statistics.median(s) for s in seconds]
 
-    @staticmethod
-    def _timed(run: Callable[[], None]) -> float:
-        start = time.perf_counter()
+    def _timed(self, run: Callable[[], None]) -> float:
+        now = time.process_time if (self.threads or torch.get_num_threads()) == 1 else time.perf_counter
+        start = now()
         run()
-        return time.perf_counter() - start
+        return now() - start
 
     # -------------------------------------------------------------------------------------------- outputs
     def _output(self, o: Made, call: _Call) -> torch.Tensor:
