@@ -187,11 +187,11 @@ def lanes_on_channels(op: Conv, w: TensorType, out: TensorType, machine: Machine
 
 
 def _row_fills_lanes(op: Conv, out: TensorType, machine: Machine) -> bool:
-    """Reading along the row is contiguous for stride 1 only; a transposed convolution writes every `stride`-th element."""
-    row = as_int(out.shape[-1])
-    if row is None or op.stride[-1] != 1:
+    """Lanes along the row read or write every element, or for a transposed convolution write every second one."""
+    row, step = as_int(out.shape[-1]), op.stride[-1]
+    if row is None or step > (2 if op.transposed else 1):
         return False
-    lanes = machine.lanes
+    lanes, row = machine.lanes, row // step
     return row >= lanes and row / (-(-row // lanes) * lanes) >= 0.8
 
 

@@ -107,7 +107,7 @@ def register_tile(draft: Draft, rows: For, lanes: For, between: list[str] | None
     lane_split = f"split({n}, {width}, tail=mask, round={draft.machine.lanes})"
     if between and n == between[-1]:
         width, height = _row_width(draft, lanes, width, height, count, most)
-        lane_split = f"split({n}, {width}, tail={_row_tail(lanes, width)}, round={draft.machine.lanes})"
+        lane_split = f"split({n}, {width}, tail={_row_tail(draft, lanes, width)}, round={draft.machine.lanes})"
     row_split = f"split({m}, {height}, tail=mask, round=1)"
     if not between:
         return _rows_first(draft, m, n, row_split, lane_split)
@@ -129,9 +129,9 @@ def register_tile(draft: Draft, rows: For, lanes: For, between: list[str] | None
 
 def _row_width(draft: Draft, lanes: For, width: int, height: int, count: int | None, most: int) -> tuple[int, int]:
     """One vector by twice the rows where two vectors would leave a tail of more than a third of them."""
-    n = _extent(lanes)
+    n = _shortest(draft, lanes)
     waste = -(-n // width) * width / n
-    if width == draft.machine.lanes or waste < 1.2:
+    if width == draft.machine.lanes or (n >= width and waste < 1.3):
         return width, height
     height = tile_rows(count, draft.machine.lanes, draft.machine)
     if most and count != most:
@@ -139,9 +139,14 @@ def _row_width(draft: Draft, lanes: For, width: int, height: int, count: int | N
     return draft.machine.lanes, min(height, 28)
 
 
-def _row_tail(lanes: For, width: int) -> str:
+def _row_tail(draft: Draft, lanes: For, width: int) -> str:
     """A row computes its last tile over elements that the tile before has, rather than under a mask."""
-    return "overlap" if _extent(lanes) >= width else "mask"
+    return "overlap" if _shortest(draft, lanes) >= width else "mask"
+
+
+def _shortest(draft: Draft, loop: For) -> int:
+    """The least extent of the loops of that name (the phases of a transposed convolution differ by one)."""
+    return min(_extent(x) for x in draft.loops() if x.axis == loop.axis)
 
 
 def _present(draft: Draft, *axes: str) -> list[str]:

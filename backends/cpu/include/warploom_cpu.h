@@ -347,11 +347,29 @@ template <class T, class I> WL_INLINE register_vector<T> gather(const T* p, I at
 }
 template <class T, class I> WL_INLINE register_vector<T> gather(const T* p, I at) { return gather(p, at, every(true)); }
 template <class T, class I> WL_INLINE void scatter(T* p, I at, register_vector<T> v, mask m) {
+#if WL_AVX512
+    if constexpr (sizeof(T) == 4 && same<I, i32v>) return _mm512_mask_i32scatter_epi32(p, m.k, (__m512i)at, (__m512i)v, 4);
+#endif
     const memory_vector<T> out = narrow_vector<T>(v);
     for (int i = 0; i < lanes; ++i)
         if (lane(m, i)) __builtin_memcpy(p + at[i], (const char*)&out + i * sizeof(T), sizeof(T));
 }
 template <class T, class I> WL_INLINE void scatter(T* p, I at, register_vector<T> v) { scatter(p, at, v, every(true)); }
+/// Lane i goes to p[2 * i]; the elements between are not touched.
+template <class T> WL_INLINE void store_even(T* p, register_vector<T> v, mask m) {
+#if WL_AVX512
+    if constexpr (sizeof(T) == 4) {
+        const uint32_t k = _pdep_u32(m.k, 0x55555555);
+        const __m512i low = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+        _mm512_mask_storeu_epi32(p, __mmask16(k), _mm512_permutexvar_epi32(low, (__m512i)v));
+        return _mm512_mask_storeu_epi32(p + 16, __mmask16(k >> 16), _mm512_permutexvar_epi32(_mm512_add_epi32(low, _mm512_set1_epi32(8)), (__m512i)v));
+    }
+#endif
+    const memory_vector<T> out = narrow_vector<T>(v);
+    for (int i = 0; i < lanes; ++i)
+        if (lane(m, i)) __builtin_memcpy(p + 2 * i, (const char*)&out + i * sizeof(T), sizeof(T));
+}
+template <class T> WL_INLINE void store_even(T* p, register_vector<T> v) { store_even(p, v, every(true)); }
 /// Lane i is p[2 * i]; the elements between are not touched.
 template <class T> WL_INLINE register_vector<T> load_even(const T* p, mask m) {
 #if WL_AVX512
