@@ -67,15 +67,17 @@ class Problem:
     def __init__(self, buffers: Mapping[str, Buffer], written: frozenset[str]):
         self.buffers, self.written = buffers, written
         self.constraints: list[Poly] = []
+        self.equalities: list[Poly] = []
         self.splits: list[tuple[Case, ...]] = []
         self.known: dict[Expr, Poly] = {}
         self.seen: set[Atom] = set()
+        self.symbolic: list[tuple[Atom, Poly]] = []  # quotients by a polynomial that is not a number
         self.fresh = 0
 
     def copy(self) -> Problem:
         out = Problem(self.buffers, self.written)
-        out.constraints, out.splits = list(self.constraints), list(self.splits)
-        out.known, out.seen, out.fresh = dict(self.known), set(self.seen), self.fresh
+        out.constraints, out.equalities, out.splits = list(self.constraints), list(self.equalities), list(self.splits)
+        out.known, out.seen, out.fresh, out.symbolic = dict(self.known), set(self.seen), self.fresh, list(self.symbolic)
         return out
 
     # -------------------------------------------------------------------------------- expressions
@@ -136,12 +138,14 @@ class Problem:
             num = {k: v for k, v in num.items() if v % value}
             if not num:
                 return whole
+        num, den = _flattened(num, den)
         atom: Atom = ("//", frozen(num), frozen(den))
         q: Poly = {(atom,): 1}
         if atom not in self.seen:
             self.seen.add(atom)
             rest = plus(num, times(den, q), -1)
             self.constraints += [rest, plus(plus(den, constant(-1)), rest, -1)]
+            self.symbolic += [] if set(den) <= {()} else [(atom, den)]
         return plus(whole, q)
 
     def _extremum(self, e: Op) -> Poly:
@@ -233,21 +237,27 @@ class Problem:
             return True
         low, high = (a, b) if name in ("<", "<=", "==") else (b, a)
         gap = plus(self.poly(high), self.poly(low), -1)
-        self.constraints.append(plus(gap, constant(-1)) if name in ("<", ">") else gap)
         if name == "==":
-            self.constraints.append(plus({}, gap, -1))
+            self.equalities.append(gap)
+        else:
+            self.constraints.append(plus(gap, constant(-1)) if name in ("<", ">") else gap)
         return True
 
     # -------------------------------------------------------------------------------- decide
     def impossible(self, budget: list[int]) -> bool:
         """Whether no integers satisfy the constraints; open case splits are tried one after the other."""
-        if infeasible(self.constraints):
+        rows = resolved(self.constraints, self.equalities)
+        if infeasible(rows) or (self.symbolic and infeasible([*rows, *self._scaled(rows)])):
             return True
         budget[0] -= 1
         if not self.splits or budget[0] < 0:
             return False
         split, *rest = self.splits
         return all(self._branch(case, rest, budget) for case in split)
+
+    def _scaled(self, rows: list[Poly]) -> list[Poly]:
+        """Constraints on a quotient E//D times D, so that they meet what is known of D*(E//D)."""
+        return [times(r, den) for atom, den in self.symbolic for r in rows if (atom,) in r]
 
     def _branch(self, case: Case, rest: list[tuple[Case, ...]], budget: list[int]) -> bool:
         sub = self.copy()
@@ -259,7 +269,48 @@ class Problem:
 _NEGATED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 
 
+def _flattened(num: Poly, den: Poly) -> tuple[Poly, Poly]:
+    """(E//a)//b is E//(a*b)."""
+    if len(num) == 1:
+        (monomial, factor), *_ = num.items()
+        if factor == 1 and len(monomial) == 1 and monomial[0][0] == "//":
+            return dict(monomial[0][1]), times(dict(monomial[0][2]), den)
+    return num, den
+
+
 # ------------------------------------------------------------------------------------------------ elimination
+def resolved(constraints: list[Poly], equalities: list[Poly]) -> list[Poly]:
+    """Constraints alone: an equality with a lone atom of coefficient 1 or -1 replaces that atom everywhere, products included."""
+    rows, left = list(constraints), list(equalities)
+    while left:
+        e = left.pop()
+        atom = _lone(e)
+        if atom is None:
+            rows += [e, plus({}, e, -1)]
+            continue
+        value = plus({}, {m: v for m, v in e.items() if m != (atom,)}, -e[(atom,)])
+        rows = [_replaced(r, atom, value) for r in rows]
+        left = [_replaced(r, atom, value) for r in left]
+    return rows
+
+
+def _lone(e: Poly) -> Atom | None:
+    for monomial, v in e.items():
+        if len(monomial) == 1 and abs(v) == 1 and all(monomial[0] not in m for m in e if m != monomial):
+            return monomial[0]
+    return None
+
+
+def _replaced(p: Poly, atom: Atom, value: Poly) -> Poly:
+    out: Poly = {}
+    for monomial, v in p.items():
+        term: Poly = {(): v}
+        for a in monomial:
+            term = times(term, value if a == atom else {(a,): 1})
+        out = plus(out, term)
+    return out
+
+
 def infeasible(constraints: Iterable[Poly]) -> bool:
     """Whether the conjunction of `poly >= 0` has no integer solution; monomials are taken as independent unknowns."""
     rows: dict[frozenset, int] = {}
