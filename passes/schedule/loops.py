@@ -169,7 +169,6 @@ class _Parts:
         return (For(self.rest, Const(0), Const(count), "serial", body),)
 
 
-
 def _may_repeat(p: Program, loop: For) -> None:
     """Doing an iteration twice changes nothing: what is written from outside the loop is stored, and not read in it."""
     inside = allocated_names(loop.body)

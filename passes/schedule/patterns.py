@@ -107,9 +107,9 @@ class Tensorize(Step):
         def tensorize(loop: For, scope: Scope) -> Body:
             heads, core = chain(loop)
             loops = loops_of(heads)
+            if [x.axis for x in loops] != list(self.axes) or len(loops) != len(heads) or len(core) != 1:
+                return (loop,)
             try:
-                if [x.axis for x in loops] != list(self.axes) or len(loops) != len(heads) or len(core) != 1:
-                    raise refuse(p, loop, f"{', '.join(self.axes)} are not one perfect nest in this order around one statement")
                 return (self._call(p, known, loops, core[0]),)
             except IllegalStep as e:
                 reasons.append(e)
@@ -117,7 +117,11 @@ class Tensorize(Step):
 
         out = edit_loops(p, self.axes[0], tensorize)
         if out == p:
-            raise reasons[-1]
+            raise (
+                reasons[-1]
+                if reasons
+                else IllegalStep(f"{', '.join(self.axes)} are not one perfect nest in this order around one statement")
+            )
         return out
 
     def _call(self, p: Program, known: Intrinsic, loops: list[For], core: Stmt) -> Call:

@@ -103,11 +103,61 @@ class Proposals:
         return f"set_space({self.r.choice(self.allocs or ['none'])}, {self.r.choice(['scratch', 'shared', 'local'])})"
 
 
+def recipe(r: random.Random, program: Program) -> list[str]:
+    """The way to a register tile for products, with random sizes and choices: what purely random steps seldom reach."""
+    names = {s.axis for s in statements(program.body) if isinstance(s, For)}
+    if not {"i", "j", "k"} <= names:
+        return []
+    rows, lanes, depth = r.choice([1, 2, 3, 4, 14]), r.choice([2, 4, 8, 16]), r.choice([0, 2, 4, 16])
+    out = [
+        "fission(j)",
+        "fission(i)",
+        f"split(i, {rows})",
+        f"split(j, {lanes}, tail={r.choice(['guard', 'guard', 'mask', 'cut'])})",
+    ]
+    out += [f"split(k, {depth})"] if depth else []
+    inner = ["k0", "k1"] if depth else ["k"]
+    order = r.choice(
+        [["j0", "i0", *inner], ["i0", "j0", *inner], [inner[0], "j0", "i0", *inner[1:]], [inner[0], "i0", "j0", *inner[1:]]]
+    )
+    tile = r.choice([["i1", "j1"], ["i1", "j1"], ["j1", "i1"]])
+    out += [
+        f"reorder({', '.join([*order, *tile])})",
+        f"reorder({', '.join(x for x in [*order, *tile] if x[0] != 'k')})",
+        "expand(i1, j1)",
+    ]
+    at = [x for x in order if x[0] in "ij"][-1]
+    out += [f"accumulate(C, at={at}, by=(i1, j1))", f"accumulate(acc, at={r.choice(order)}, by=(i1, j1))"]
+    for buffer, axes in (
+        ("B", ["j1", *inner]),
+        ("A", ["i1", *inner]),
+        ("B", ["j0", "j1", *inner]),
+        ("A", ["i0", "i1", *inner]),
+    ):
+        place = r.choice(["root", *order])
+        kept = [x for x in axes if place == "root" or x in tile or x not in order[: order.index(place) + 1]]
+        r.shuffle(kept)
+        out.append(f"stage({buffer}, at={place}, by=({', '.join(kept)}), space={r.choice(['scratch', 'local', 'shared'])})")
+    out += ["unguard(C_acc)", "unguard(acc)", "unguard(acc_acc)"]
+    out += [
+        f"bind({a}, {r.choice(k)})"
+        for a, k in (
+            ("j1", ["vector", "lanes", "unroll"]),
+            ("i1", ["unroll", "serial", "lanes"]),
+            ("j0", ["block", "serial"]),
+            ("i0", ["block", "serial"]),
+        )
+    ]
+    return [step for step in out if r.random() < 0.93]
+
+
 def random_script(r: random.Random, program: Program, steps: int, tries: int = 60):
     """Up to `steps` legal steps on `program`; the scheduled program and the texts of the steps."""
     done = []
+    planned = recipe(r, program) if r.random() < 0.5 else []
+    steps += len(planned)
     for _ in range(tries):
-        text = Proposals(r, program).step()
+        text = planned.pop(0) if planned else Proposals(r, program).step()
         try:
             new = run_step(program, *parse_script(text))
         except IllegalStep:
