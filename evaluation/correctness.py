@@ -89,40 +89,41 @@ def compare(at: int, got: np.ndarray, argument: Argument, wanted: Output, poison
     """The worst element of output number `at`. NaN and infinity must stand where the reference has them."""
     if wanted.tolerance is None:
         return _compare_exact(at, got, argument, wanted, poisoned)
-    values = as_float64(got, argument.dtype)
-    value = wanted.value
+    values, value = as_float64(got, argument.dtype).reshape(-1), wanted.value.reshape(-1)
+    eager = wanted.eager.reshape(-1)
     with np.errstate(all="ignore"):
         error = np.abs(values - value)
         same = (values == value) | (np.isnan(values) & np.isnan(value))
-        unsure = ~np.isfinite(wanted.eager) & np.isfinite(value)  # float32 cannot say
-        edge = np.isinf(wanted.eager) & (values == wanted.eager)
+        unsure = ~np.isfinite(eager) & np.isfinite(value)  # float32 cannot say
+        edge = np.isinf(eager) & (values == eager)
         error[same | edge | unsure] = 0
         error[np.isnan(error)] = np.inf
-        ratio = error / wanted.tolerance
+        ratio = error / wanted.tolerance.reshape(-1)
+    ratio[np.isnan(ratio)] = np.inf
     return _worst(at, ratio, error, values, value, wanted, got, argument, poisoned)
 
 
 def _compare_exact(at: int, got: np.ndarray, argument: Argument, wanted: Output, poisoned: str) -> Miss:
-    exact, eager = wanted.value.reshape(got.shape), wanted.eager.reshape(got.shape)
-    equal = (got == exact) | (got == eager)
+    flat, exact, eager = got.reshape(-1), wanted.value.reshape(-1), wanted.eager.reshape(-1)
+    equal = (flat == exact) | (flat == eager)
     if argument.dtype == "bool":
-        equal = ((got != 0) == (exact != 0)) & (got <= 1)
-    ratio = np.where(equal, 0.0, np.inf)
-    values, value = got.astype(np.float64), exact.astype(np.float64)
-    return _worst(at, ratio, np.abs(values - value), values, value, wanted, got, argument, poisoned)
+        equal = ((flat != 0) == (exact != 0)) & (flat <= 1)
+    values, value = flat.astype(np.float64), exact.astype(np.float64)
+    return _worst(at, np.where(equal, 0.0, np.inf), np.abs(values - value), values, value, wanted, got, argument, poisoned)
 
 
 def _worst(at, ratio, error, values, value, wanted, got, argument, poisoned) -> Miss:
+    """All arrays but `got` are flat."""
     if ratio.size == 0:
         return Miss(at, (), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, ())
     bad = ratio > 1
-    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
-    first = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), ratio.shape)) if bad.any() else index
-    tolerance = float(wanted.tolerance[index]) if wanted.tolerance is not None else 0.0
-    eager = float(abs(float(wanted.eager[index]) - value[index])) if wanted.tolerance is not None else 0.0
+    worst = int(np.argmax(ratio))
+    index, first = (tuple(int(i) for i in np.unravel_index(i, got.shape)) for i in (worst, int(np.argmax(bad)) if bad.any() else worst))
+    tolerance = float(wanted.tolerance.reshape(-1)[worst]) if wanted.tolerance is not None else 0.0
+    eager = float(abs(float(wanted.eager.reshape(-1)[worst]) - value[worst])) if wanted.tolerance is not None else 0.0
     return Miss(
-        at, index, float(values[index]), float(value[index]), float(error[index]), tolerance, eager,
-        float(ratio[index]), int(bad.sum()), first, bool(bad.any()) and _is_poison(got, argument, poisoned, bad),
+        at, index, float(values[worst]), float(value[worst]), float(error[worst]), tolerance, eager,
+        float(ratio[worst]), int(bad.sum()), first, bool(bad.any()) and _is_poison(got, argument, poisoned, bad.reshape(got.shape)),
     )  # fmt: skip
 
 
@@ -133,7 +134,7 @@ def _is_poison(got: np.ndarray, argument: Argument, poisoned: str, bad: np.ndarr
     if filled.ndim > raw.ndim:
         same = (raw.reshape(-1).view(np.uint8).reshape(filled.shape) == filled).all(-1)
     else:
-        same = raw.view(filled.dtype) == filled
+        same = raw.reshape(-1).view(filled.dtype).reshape(filled.shape) == filled
     return bool((same & bad).any())
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -62,6 +63,18 @@ class _Consumption(TorchDispatchMode):
                 self.read[key] = min(self.full[key], max(size, self.read.get(key, 0)))
 
 
+class _Spoken(TorchFunctionMode):
+    """Notes the functions that a model calls by name, without what they call in turn."""
+
+    def __init__(self):
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.names.append((resolve_name(func) or getattr(func, "__name__", "?")).split(".")[-1])
+        return func(*args, **(kwargs or {}))
+
+
 def _distinct(tensor: torch.Tensor, size: int) -> int:
     """Bytes of different elements: an expanded view repeats some."""
     count = 1
@@ -78,13 +91,21 @@ def _tensors(value) -> list[torch.Tensor]:
     return []
 
 
-def measure(run: Callable[[], object], inputs: list[torch.Tensor], state: list[torch.Tensor]) -> tuple[Cost, list[tuple[str, int]]]:
-    """The cost of `run`, and the operators that it called as (name, elements of its largest tensor)."""
+@dataclass(frozen=True)
+class Calls:
+    """What a run called: operators as (name, elements of the largest tensor), and the functions spoken in its source."""
+
+    operators: tuple[tuple[str, int], ...]
+    spoken: tuple[str, ...]
+
+
+def measure(run: Callable[[], object], inputs: list[torch.Tensor], state: list[torch.Tensor]) -> tuple[Cost, Calls]:
+    """The cost of `run`, and what it called."""
     watched = [t for t in inputs + state if isinstance(t, torch.Tensor)]
     consumption = _Consumption(watched)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter, consumption:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter, consumption, _Spoken() as spoken:
         outputs = run()
     made = sum(t.numel() * t.element_size() for t in _tensors(outputs if isinstance(outputs, list | tuple) else [outputs]))
     convolution = sum(int(n) for op, n in counter.get_flop_counts().get("Global", {}).items() if "conv" in str(op))
     other = sum(n for _, n in consumption.calls)
-    return Cost(sum(consumption.read.values()) + made, int(counter.get_total_flops()), other, convolution), consumption.calls
+    return Cost(sum(consumption.read.values()) + made, int(counter.get_total_flops()), other, convolution), Calls(tuple(consumption.calls), tuple(spoken.names))

@@ -135,13 +135,21 @@ BY_NAME = {family.name: family for family in FAMILIES}
 
 
 def touched(rng: np.random.Generator, array: np.ndarray, count: int) -> np.ndarray:
-    """A copy in which `count` random elements have become larger than all others, with random sign; half of the time at an edge."""
+    """A copy in which `count` elements have become larger than all others, with random sign: random places, edges and corners."""
     out = np.array(array, copy=True)
     top = float(np.abs(array.astype(np.float64)).max(initial=0.0)) or 1.0
-    for _ in range(count):
+    for number in range(count if out.size else 0):
         at = [int(rng.integers(0, n)) for n in out.shape]
-        if out.ndim and rng.random() < 0.5:
+        kind = int(rng.integers(0, 4)) if number else 0
+        if kind == 0:
+            at = [int(rng.choice([0, n - 1])) if rng.random() < 0.3 else n - 1 for n in out.shape]
+        elif kind == 1 and out.ndim:
             axis = int(rng.integers(0, out.ndim))
             at[axis] = int(rng.choice([0, out.shape[axis] - 1]))
         out[tuple(at)] = np.asarray(top * rng.uniform(2, 3) * rng.choice([-1, 1])).astype(out.dtype)
     return out
+
+
+def few(rng: np.random.Generator, array: np.ndarray, count: int) -> np.ndarray:
+    """Zeros but for `count` elements: whatever is summed, each of them shows, and so does every rounding."""
+    return touched(rng, np.zeros(array.shape, np.float64), count)

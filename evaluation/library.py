@@ -7,6 +7,9 @@ or leaves a part of a larger task to the library while replacing the rest.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from .cost import Calls
 from .rounding import VIEWS
 from .verdict import Finding
 
@@ -34,28 +37,42 @@ _TRIVIAL = VIEWS | {
     "_local_scalar_dense", "is_nonzero", "arange", "scalar_tensor", "result_type", "resolve_conj", "resolve_neg", "expand_as", "data_ptr",
 }  # fmt: skip
 
-Calls = list[tuple[str, int]]
+# Spoken, but no step of a computation.
+_SILENT = {
+    "__get__", "__set__", "as_tensor", "__getitem__", "size", "dim", "numel", "shape", "stride", "is_contiguous", "dtype", "device", "float", "T", "mT", "H",
+    "__len__", "type", "requires_grad_", "is_floating_point", "cpu", "__iter__", "ndimension", "swapaxes", "moveaxis", "expand", "unsqueeze", "is_cuda",
+}  # fmt: skip
 
 
-def reference_call(reference: Calls, candidate: Calls) -> Finding | None:
-    """A finding where the candidate reaches the library operators that do the task."""
-    most = max((n for _, n in reference), default=0)
-    wanted = _working(reference, most)
-    reached = _working(candidate, most)
+def reference_call(reference: Calls, operators: list[tuple[str, int]], spoken: list[str]) -> Finding | None:
+    """A finding where the candidate (its operators, and the functions spoken in its source) reaches what does the task."""
+    most = max((n for _, n in reference.operators), default=0)
+    wanted, reached = _working(list(reference.operators), most), _working(operators, most)
     task = _task_of(wanted)
     used = [name for name, _ in reached if _same(name, task)]
-    steps = [name for name, _ in reached if not name.startswith("+")]
-    if not used or (len(wanted) > 1 and len(steps) < len(wanted)):
+    if not used or _fuses(wanted, reference.spoken, reached, spoken):
         return None
     return Finding("reference-call", f"it reaches torch's {', '.join(sorted({u.removeprefix('+') for u in used}))}")
 
 
-def _working(calls: Calls, most: int) -> Calls:
+def _fuses(wanted: list[tuple[str, int]], wanted_spoken: Sequence[str], reached: list[tuple[str, int]], spoken: Sequence[str]) -> bool:
+    """Fewer steps than the reference: by the functions spoken, or by the operators where both speak of as many."""
+    ours, theirs = _steps(spoken), _steps(wanted_spoken)
+    if theirs > 1 and 0 < ours < theirs:
+        return True
+    return len(wanted) > 1 and sum(not name.startswith("+") for name, _ in reached) < len(wanted)
+
+
+def _steps(spoken: Sequence[str]) -> int:
+    return sum(name not in _TRIVIAL and name not in _SILENT for name in spoken)
+
+
+def _working(calls: list[tuple[str, int]], most: int) -> list[tuple[str, int]]:
     """Operators that compute on a fair part of the data."""
     return [(name, n) for name, n in calls if name.removeprefix("+") not in _TRIVIAL and n * 16 >= most]
 
 
-def _task_of(wanted: Calls) -> set[str]:
+def _task_of(wanted: list[tuple[str, int]]) -> set[str]:
     """The kinds (or, for simple operators, the names) that do the task."""
     kinds = {KIND[name] for name, _ in wanted if name in KIND}
     heavy = {kind for kind in kinds if kind in _WEIGHT}

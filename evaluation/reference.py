@@ -58,7 +58,7 @@ class Description:
 
     signature: Signature
     cost: cost.Cost
-    calls: tuple[tuple[str, int], ...]
+    calls: cost.Calls
     eager_s: float
     families: tuple[str, ...]
     mutated: tuple[int, ...]
@@ -145,9 +145,9 @@ class Reference:
             self.unit = max(self.unit, UNITS[self.task.precision])
         tensors = [t for t in inputs if isinstance(t, torch.Tensor)]
         needs, calls = cost.measure(lambda: self._run(self.model, inputs), tensors, list(self.model.state_dict().values()))
-        self.untied = any(name in UNTIED for name, _ in calls)
+        self.untied = any(name in UNTIED for name, _ in calls.operators)
         return Description(
-            self.signature, needs, tuple(calls), min(seconds, faster), tuple(self._families()), mutated,
+            self.signature, needs, calls, min(seconds, faster), tuple(self._families()), mutated,
             tuple(None if isinstance(v, torch.Tensor) else v for v in inputs), tuple(self.notes),
         )  # fmt: skip
 
@@ -174,9 +174,10 @@ class Reference:
 
     def _values(self, family: str, seed: int) -> list:
         own = self._own(seed)
-        if family.startswith(("own", "touch")):
-            count = int(family.split(":")[1]) if ":" in family else 0
-            return self._touch(own, seed, count) if family.startswith("touch") else own
+        if family.startswith("own"):
+            return own
+        if family.startswith(("touch", "few")):
+            return self._touch(own, seed, family)
         name, _, which = family.partition(":")
         rng = np.random.default_rng(seed)
         values = []
@@ -189,13 +190,15 @@ class Reference:
             values.append(torch.from_numpy(np.ascontiguousarray(drawn)).to(value.dtype))
         return values
 
-    def _touch(self, own: list, seed: int, count: int) -> list:
-        rng = np.random.default_rng(seed ^ 0x5EED ^ count)
+    def _touch(self, own: list, seed: int, family: str) -> list:
+        """`touch:n` changes some elements of the task's own inputs; `few:n` sets some elements among zeros, few enough or many."""
+        kind, _, number = family.partition(":")
+        rng = np.random.default_rng([seed, int(number)])
         free = [i for i, p in enumerate(self.promises) if not p.keep]
-        chosen = set(rng.permutation(free)[: 1 + int(rng.integers(0, max(1, len(free))))].tolist()) if free else set()
-        how_many = 1 if count % 2 else 12
+        chosen = set(rng.permutation(free)[: 1 + int(rng.integers(0, max(1, len(free))))].tolist()) if kind == "touch" else set(free)
+        change, count = (families.touched, 1 if int(number) % 2 else 12) if kind == "touch" else (families.few, 64 if int(number) % 2 else 6)
         return [
-            torch.from_numpy(self.promises[i].hold(families.touched(rng, v.numpy(), how_many))).to(v.dtype) if i in chosen else v
+            torch.from_numpy(np.ascontiguousarray(self.promises[i].hold(change(rng, v.numpy(), count)))).to(v.dtype) if i in chosen else v
             for i, v in enumerate(own)
         ]
 
@@ -257,6 +260,7 @@ class Reference:
     def _judged(self, family: str, inputs: list, state: dict, seed: int, draws: int) -> list[tuple]:
         kind = families.BY_NAME.get(family.partition(":")[0])
         own = family.startswith(("own", "touch"))
+        kind = families.BY_NAME["many zeros"] if family.startswith("few") else kind
         eager, _ = self._timed([v.clone() if isinstance(v, torch.Tensor) else v for v in inputs], state)
         exact = self._exact(inputs, state)
         if not own:
@@ -485,5 +489,5 @@ def _tolerance(value: torch.Tensor, eager: torch.Tensor, moved: torch.Tensor, un
     own = torch.nan_to_num((eager.double() - value).abs(), nan=0.0, posinf=0.0, neginf=0.0)
     size = torch.nan_to_num(value.abs(), nan=0.0, posinf=0.0)
     resolution = {torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}.get(eager.dtype, 2.0**-24)
-    allowed = 4 * (moved + 0.5 * _pool(moved)) + 4 * torch.maximum(own, _pool(own))
-    return allowed + 4 * unit * _pool(size) + 4 * max(resolution, unit) * size + _TINY
+    allowed = 8 * (moved + 0.5 * _pool(moved)) + 8 * torch.maximum(own, _pool(own))
+    return allowed + 4 * unit * _pool(size) + 8 * max(resolution, unit) * size + _TINY

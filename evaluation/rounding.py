@@ -20,6 +20,7 @@ CONTRACTIONS = {
     "mm": (0, 1), "bmm": (0, 1), "mv": (0, 1), "dot": (0, 1), "vdot": (0, 1), "linear": (0, 1), "convolution": (0, 1),
     "addmm": (1, 2), "baddbmm": (1, 2), "addbmm": (1, 2), "addmv": (1, 2), "addr": (1, 2),
 }  # fmt: skip
+SPREADS = {"var", "std", "var_mean", "std_mean"}
 SUMS = {"sum", "mean", "nansum"}
 AVERAGES = {"avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d"}
 SCANS = {"cumsum"}
@@ -27,7 +28,7 @@ PRODUCTS = {"prod", "cumprod"}
 COMPOSITE = {
     "native_layer_norm", "native_group_norm", "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_functional",
     "_softmax", "_log_softmax", "logsumexp", "mse_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy",
-    "binary_cross_entropy_with_logits", "linalg_vector_norm", "nll_loss_forward", "std", "std_mean", "var_mean", "instance_norm",
+    "binary_cross_entropy_with_logits", "linalg_vector_norm", "nll_loss_forward", "instance_norm",
     "_fused_rms_norm", "logcumsumexp", "norm", "dist", "_euclidean_dist", "soft_margin_loss", "l1_loss", "log_sigmoid_forward",
 }  # fmt: skip
 EXACT = {
@@ -74,9 +75,8 @@ class Disturbed(TorchDispatchMode):
         out = func(*args, **kwargs)
         if name in EXACT or name in VIEWS or not _is_real(out):
             return out
-        if name == "var":
-            first, *others = self._variance(out, args[0])
-            return first
+        if name in SPREADS:
+            return self._spread(name, func, out, args, kwargs)
         amplitude = self._amplitude(name, func, out, args, kwargs)
         return self._disturb(out, amplitude)
 
@@ -92,15 +92,28 @@ class Disturbed(TorchDispatchMode):
         head.add_(torch.nan_to_num_(noise, nan=0.0, posinf=0.0, neginf=0.0)) if not _overlaps(head) else None
         return out
 
-    def _variance(self, out, x):
-        n = max(1, x.numel() // max(1, out.numel()))
-        spread = out.abs() + x.detach().pow(2).mean()
-        return (self._disturb(out, self.unit * (2 * math.sqrt(n) + 4) * spread),)
+    def _spread(self, name, func, out, args, kwargs):
+        """Variances also by the one-pass formula mean(x^2) - mean(x)^2, whose error grows with the mean."""
+        x = args[0].double()
+        head = out[0] if isinstance(out, tuple) else out
+        variance, mean = torch.var_mean(x, *args[1:], **kwargs) if len(args) > 1 or kwargs else torch.var_mean(x)
+        n = torch.tensor(max(1.0, x.numel() / max(1, head.numel())), dtype=torch.float64)
+        growth = self._growth(n, _repeats(x + 1)) + 4  # zeros, less the mean, are equal terms too
+        noise = self.unit * growth * (variance + mean * mean)
+        if name.startswith("std"):
+            noise = noise / (2 * head.abs()).clamp_min(1e-30)
+        disturbed = self._disturb(head, noise)
+        if not isinstance(out, tuple):
+            return disturbed
+        return disturbed, self._disturb(out[1], self.unit * growth * (mean.abs() + 2 * torch.sqrt((variance + mean * mean) / n)))
 
-    def _terms(self, count, total, squares):
-        """Allowance of a sum: `count` terms, their sum and the sum of their squares."""
-        growth = 0.6 * count if self.coherent else 2 * torch.sqrt(count) * (1 + 8 * self.unit * count)
-        return self.unit * (growth + 2) * (total.abs() + 2 * torch.sqrt(squares))
+    def _growth(self, count, alike: bool):
+        """Units in the last place by which a plain sum of `count` terms may be off, per unit of its partial sums."""
+        return 0.6 * count + 2 if self.coherent or alike else 2 * torch.sqrt(count) * (1 + 8 * self.unit * count) + 2
+
+    def _terms(self, count, total, squares, alike: bool):
+        """Allowance of a sum: `count` terms, their sum and the sum of their squares; `alike`: many terms are equal."""
+        return self.unit * self._growth(count, alike) * (total.abs() + 2 * torch.sqrt(squares))
 
     def _amplitude(self, name, func, out, args, kwargs):
         u = self.unit
@@ -108,16 +121,10 @@ class Disturbed(TorchDispatchMode):
         if name in CONTRACTIONS:
             return self._contraction(name, func, head, args, kwargs)
         if name in SUMS:
-            x, rest = args[0].double(), args[1:]
-            count = aten.sum.dim_IntList(_present(x), rest[0], rest[1] if len(rest) > 1 else False) if rest else _present(x).sum()
-            squares = aten.sum.dim_IntList(x * x, rest[0], rest[1] if len(rest) > 1 else False) if rest else (x * x).sum()
-            total = head * count if name == "mean" else head
-            size = max(1, x.numel() // max(1, head.numel())) if name == "mean" else 1
-            total = head * size if name == "mean" else total
-            return self._terms(count, total, squares) / size + 2 * u * head.abs()
+            return self._sum(name, head, args)
         if name in SCANS:
             x, dim = args[0], args[1]
-            return self._terms(_present(x).cumsum(dim), head, (x * x).cumsum(dim))
+            return self._terms(_present(x).cumsum(dim), head, (x * x).cumsum(dim), _repeats(x))
         if name in PRODUCTS:
             n = max(args[0].shape[args[1]] if len(args) > 1 and args[0].ndim else args[0].numel(), 1)
             return u * (n + 2) * head.abs()
@@ -129,6 +136,13 @@ class Disturbed(TorchDispatchMode):
             operands = [a.abs() for a in args if isinstance(a, torch.Tensor) and a.dtype == torch.float64]
             return u * (2 * head.abs() + sum(operands[1:], operands[0])) if operands else 2 * u * head.abs()
         return u * (2 if name in {"mul", "div", "mul_", "div_", "sqrt", "reciprocal"} else 6) * head.abs()
+
+    def _sum(self, name, head, args):
+        x = args[0].double()
+        over = (args[1], args[2] if len(args) > 2 else False) if len(args) > 1 else ([], False)
+        count, squares = aten.sum.dim_IntList(_present(x), *over), aten.sum.dim_IntList(x * x, *over)
+        size = max(1, x.numel() // max(1, head.numel())) if name == "mean" else 1
+        return self._terms(count, head * size, squares, _repeats(x)) / size + 2 * self.unit * head.abs()
 
     def _contraction(self, name, func, out, args, kwargs):
         i, j = CONTRACTIONS[name]
@@ -151,7 +165,7 @@ class Disturbed(TorchDispatchMode):
             count = torch.tensor(float(_length(name, args, a, b)), dtype=torch.float64)
         else:
             count = again(_present(a), _present(b))
-        return self._terms(count, out, squares.clamp_min(0)) + 2 * self.unit * out.abs()
+        return self._terms(count, out, squares.clamp_min(0), _repeats(a) and _repeats(b)) + 2 * self.unit * out.abs()
 
 
 def _length(name, args, a, b) -> int:
@@ -163,6 +177,13 @@ def _length(name, args, a, b) -> int:
     if name == "addr":
         return 1
     return a.shape[-1]
+
+
+def _repeats(x: torch.Tensor) -> bool:
+    """True where many terms have the same value: their roundings fall the same way and do not average out."""
+    sample = x.reshape(-1)[:8192]
+    sample = sample[sample != 0]
+    return sample.numel() > 8 and torch.unique(sample).numel() < 0.7 * sample.numel()
 
 
 def _present(x: torch.Tensor) -> torch.Tensor:

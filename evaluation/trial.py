@@ -22,7 +22,7 @@ from .verdict import CannotJudge, Finding
 from .workers import Maker
 
 KEEP_BYTES = 1 << 30
-TOUCHES = 10
+FEW = 10
 CANDIDATE_S = 6.0
 
 
@@ -64,9 +64,12 @@ class Cases:
         """(key, family, seed) in order of importance."""
         own = [("own0", "own", self.own_seed), ("own1", "own", self.seeds.getrandbits(40))]
         names = [n for n in self.description.families if n != "own"]
-        touch = [(f"touch{i}", f"touch:{i}", self.own_seed) for i in range(TOUCHES)] if names else [("own2", "own", self.own_seed + 7), ("own3", "own", self.own_seed + 9)]
+        if not names:
+            return [*own, *((f"own{i}", "own", self.seeds.getrandbits(40)) for i in range(2, 8))]
+        touch = [(f"touch{i}", f"touch:{i}", self.own_seed) for i in range(4)]
+        few = [(f"few{i}", f"few:{i}", self.seeds.getrandbits(40)) for i in range(FEW)] if "many zeros" in names else []
         rest = [(name, name, self.seeds.getrandbits(40)) for name in names]
-        return [*own, *touch[:2], *rest[:3], *touch[2:4], *rest[3:], *touch[4:]]
+        return [*own, *touch[:2], *few[:2], *rest[:3], *few[2:4], *rest[3:], *touch[2:], *few[4:]]
 
     def __iter__(self) -> Iterator[Case]:
         """Cases as they come; the next is computed while the candidate works on this one."""
@@ -229,10 +232,10 @@ class Trial:
         """Runs one call under the dispatcher's eyes."""
         contained = self.start(1, self.threads)
         self.fill(contained, 0, self.cases.kept["own0"], "nan")
-        merged = json.loads(contained.ask("observe", 60.0))
-        seen = [(name, int(size)) for name, (size, count) in merged.items() for _ in range(min(int(count), 1000))]
+        told = json.loads(contained.ask("observe", 60.0))
+        seen = [(name, int(size)) for name, (size, count) in told["operators"].items() for _ in range(min(int(count), 1000))]
         contained.close()
-        finding = reference_call(list(self.description.calls), seen)
+        finding = reference_call(self.description.calls, seen, [str(name) for name in told["spoken"]])
         return [finding] if finding else []
 
     def second_process(self) -> list[Finding]:

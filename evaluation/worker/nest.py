@@ -211,9 +211,15 @@ class Candidate:
 
     def observe(self, token: str) -> None:
         """Which library operators one call reaches: seen by the dispatcher and by the profiler."""
+        from torch.overrides import TorchFunctionMode, resolve_name
         from torch.utils._python_dispatch import TorchDispatchMode
 
-        torch, calls = self.torch, []
+        torch, calls, spoken = self.torch, [], []
+
+        class Listen(TorchFunctionMode):
+            def __torch_function__(self, func, types, args=(), kwargs=None):
+                spoken.append((resolve_name(func) or getattr(func, "__name__", "?")).split(".")[-1])
+                return func(*args, **(kwargs or {}))
 
         class Watch(TorchDispatchMode):
             def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -224,7 +230,7 @@ class Candidate:
 
         with torch.no_grad(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as seen:
             self.models[0](*self.given[0])
-        with torch.no_grad(), Watch():
+        with torch.no_grad(), Watch(), Listen():
             self.models[0](*self.given[0])
         dispatched = {name for name, _ in calls}
         for event in seen.events():
@@ -236,7 +242,7 @@ class Candidate:
         for name, size in calls:
             most, count = merged.get(name, [0, 0])
             merged[name] = [max(most, size), count + 1]
-        self.say(f"observe {token} {json.dumps(merged)}")
+        self.say(f"observe {token} {json.dumps({'operators': merged, 'spoken': spoken[:1000]})}")
 
     def clock(self, token: str) -> None:
         changed = [name for name, value in clocks().items() if value is not self.shown[name]]
