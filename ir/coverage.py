@@ -38,7 +38,7 @@ class _Solver:
         return simplify(substitute(substitute(e, self.own), self.env))
 
     def unsolved(self, e: Expr) -> set[str]:
-        return (names(e) & self.loops.keys()) - self.env.keys()
+        return {n for n in names(e) if n in self.loops and n not in self.env}
 
     def solve(self, element: tuple[Expr, ...]) -> list[Expr] | None:
         pairs = list(zip(element, self.write.index))

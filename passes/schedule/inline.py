@@ -62,9 +62,10 @@ class Inline(Step):
 
     def _only_store(self, p: Program, rest: Body) -> tuple[Store, Path]:
         found = [(s, path) for s, path in _paths(rest, ()) if self.buffer in writes(s)]
-        if len(found) != 1 or not isinstance(found[0][0], Store):
+        stores = [(s, path) for s, path in found if isinstance(s, Store)]
+        if len(found) != 1 or not stores:
             raise refuse(p, found[-1][0] if found else None, f"`{self.buffer}` is not written by one plain store")
-        store, path = found[0]
+        store, path = stores[0]
         used = {n for i in store.index for n in names(i)}
         missing = [s.axis for s in path if isinstance(s, For) and s.axis not in used]
         if missing or self.buffer in {x.buffer for x in loads(store.value)}:

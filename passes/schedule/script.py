@@ -16,6 +16,7 @@ from .accumulators import Accumulate, Rfactor
 from .expand import Expand
 from .inline import Inline
 from .loops import Bind, Collapse, Fission, Fuse, Rename, Reorder, Split, Unroll
+from .overlap import Pipeline
 from .patterns import Online, Tensorize
 from .staging import SetSpace, Stage, Unguard
 from .step import Step
@@ -38,6 +39,7 @@ STEPS: dict[str, type[Step]] = {
     "inline": Inline,
     "online": Online,
     "tensorize": Tensorize,
+    "pipeline": Pipeline,
 }
 NAMES = {cls: name for name, cls in STEPS.items()}
 MANY = "tuple[str, ...]"
