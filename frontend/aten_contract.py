@@ -98,6 +98,13 @@ def _scaled_sum(spec: str) -> Rule:
     return rule
 
 
+def _bilinear(b: Builder, input1: T, input2: T, weight: T, bias: T | None = None) -> T:
+    """sum over i, j of input1[.., i] weight[o, i, j] input2[.., j], + bias[o]"""
+    half = product(b, "mi,oij->moj", _flat(b, input1), weight)
+    y = product(b, "moj,mj->mo", half, _flat(b, input2))
+    return b.reshape(add_bias(b, y, bias), b.out[0].shape)
+
+
 # ------------------------------------------------------------------------------------------------ einsum
 def einsum(b: Builder, equation: str, tensors: Sequence[T], path: object = None) -> T:
     """Operands are multiplied from the left; a letter leaves as soon as no later operand and no output has it."""
@@ -264,6 +271,7 @@ CONTRACT: dict[str, Rule] = {
     "aten.baddbmm.default": _scaled_sum("bmk,bkn->bmn"),
     "aten.addbmm.default": _scaled_sum("bmk,bkn->mn"),
     "aten.addmv.default": _scaled_sum("mk,k->m"),
+    "aten.bilinear.default": _bilinear,
     "aten.einsum.default": einsum,
     "aten.scaled_dot_product_attention.default": attention,
     "aten._scaled_dot_product_flash_attention_for_cpu.default": _flash_for_cpu,

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from ..ir.expr import Cast, Const, Expr, Load, Op, Var, as_int, bounds, sub, substitute
 from ..ir.graph import Map, Reduce, Reshape, Scatter, Sort, TensorType, Window
 from ..ir.types import is_int
-from .aten_pointwise import convert, operand
+from .aten_pointwise import convert, number, operand
 from .aten_shape import as_product
-from .builder import Builder, NotOwned, Shape, T, axes, cast, op, static
+from .builder import Builder, NotOwned, Number, Shape, T, axes, cast, highest, lowest, op, static
 
 Rule = Callable[..., object]
 Bounds = tuple[int, int]
@@ -160,29 +160,37 @@ def _integer_index(index: T) -> None:
         raise NotOwned("a boolean index")
 
 
+def _numbers_as_vectors(rule: Rule) -> Rule:
+    """A 0-d tensor is indexed along an axis of extent 1, as ATen does."""
+
+    def lifted(b: Builder, self: T, **args: object) -> T:
+        if self.rank:
+            return rule(b, self, **args)  # type: ignore[return-value]
+        wide = {k: b.reshape(v, (Const(1),)) if isinstance(v, T) and v.rank == 0 else v for k, v in args.items()}
+        y = rule(b, b.reshape(self, (Const(1),)), **wide)
+        assert isinstance(y, T)
+        return b.reshape(y, b.out[0].shape)
+
+    return lifted
+
+
 # ------------------------------------------------------------------------------------------------ reading
 def _gather(b: Builder, self: T, dim: int, index: T, sparse_grad: bool = False) -> T:
-    if self.rank == 0:
-        raise NotOwned("gather from a number")
-    if index.rank == 0:
-        index = b.reshape(index, (Const(1),))
     if index.rank != self.rank:
         raise NotOwned("an empty index of another rank")
     axis = self.axis(dim)
     place: list[Expr] = list(axes(index.rank))
     place[axis] = position(b, index, b.at(index), self.shape[axis], False)
-    y = b.map(self.dtype, index.shape, Load(self.name, tuple(place)))
-    return b.reshape(y, b.out[0].shape)
+    return b.map(self.dtype, index.shape, Load(self.name, tuple(place)))
 
 
 def _index_select(b: Builder, self: T, dim: int, index: T) -> T:
-    if self.rank == 0:
-        raise NotOwned("index_select from a number")
     axis = self.axis(dim)
     index = b.reshape(index, (as_product(index.shape),))
     place: list[Expr] = list(axes(self.rank))
     place[axis] = position(b, index, b.load(index, Var(f"i{axis}")), self.shape[axis], False)
-    return b.map(self.dtype, b.out[0].shape, Load(self.name, tuple(place)))
+    shape = (*self.shape[:axis], index.shape[0], *self.shape[axis + 1 :])
+    return b.map(self.dtype, shape, Load(self.name, tuple(place)))
 
 
 def _embedding(
@@ -294,17 +302,29 @@ def _scatter(
     reduce: str | None = None,
     include_self: bool = True,
 ) -> T:
-    if self.rank == 0 or reduce not in _MONOID or not include_self:
-        raise NotOwned("scatter into a number" if self.rank == 0 else f"scatter that reduces with {reduce}")
-    axis = self.axis(dim)
+    if reduce not in _MONOID or (index.rank != self.rank):
+        raise NotOwned(f"scatter that reduces with {reduce}" if reduce not in _MONOID else "an empty index of another rank")
+    axis, monoid = self.axis(dim), _MONOID[reduce]
     places = _positions(b, index, self.shape[axis], False)
-    new = src if src is not None else value
+    source = _source(b, src if src is not None else value, index.shape, self.dtype)
+    if monoid is not None and not include_self:
+        neutral = b.map(self.dtype, index.shape, number(_neutral(monoid, self.dtype), self.dtype), "neutral")
+        self = scatter(b, self, axis, places, neutral, None)
+    return scatter(b, self, axis, places, source, monoid)
+
+
+def _source(b: Builder, new: object, shape: Shape, dtype: str) -> T:
+    """What is written: the leading part of a tensor, or a number, over the index's shape."""
     if isinstance(new, T):
-        source = new if new.shape == index.shape else b.map(new.dtype, index.shape, b.at(new), "part")
-        source = convert(b, source, self.dtype)
-    else:
-        source = b.map(self.dtype, index.shape, operand(b, new, self.dtype, index.shape), "value")
-    return scatter(b, self, axis, places, source, _MONOID[reduce])
+        part = new if new.shape == shape else b.map(new.dtype, shape, b.at(new), "part")
+        return convert(b, part, dtype)
+    return b.map(dtype, shape, operand(b, new, dtype, shape), "value")
+
+
+def _neutral(monoid: str, dtype: str) -> Number:
+    return (
+        {"add": 0, "mul": 1}.get(monoid) if monoid in ("add", "mul") else lowest(dtype) if monoid == "max" else highest(dtype)
+    )  # type: ignore[return-value]
 
 
 def _scatter_add(b: Builder, self: T, dim: int, index: T, src: T) -> T:
@@ -321,8 +341,6 @@ def _index_write(monoid: str | None) -> Rule:
     """index_add, index_copy: a vector of positions along one axis."""
 
     def rule(b: Builder, self: T, dim: int, index: T, source: T, alpha: float = 1) -> T:
-        if self.rank == 0:
-            raise NotOwned("an index into a number")
         axis = self.axis(dim)
         index = b.reshape(index, (as_product(index.shape),))
         source = b.reshape(source, (*self.shape[:axis], index.shape[0], *self.shape[axis + 1 :]))
@@ -340,7 +358,7 @@ def _index_put(
 ) -> T:
     """Through a flat view: positions of x[indices] in row-major order."""
     tensors = [t for t in indices if t is not None]
-    if len(tensors) == 1 and tensors[0].dtype == "b1":
+    if len(tensors) == 1 and tensors[0].dtype == "b1" and indices[0] is not None:
         return _mask_put(b, self, indices, values, accumulate)
     place, shape = _advanced(b, self, indices)
     flat: Expr = Const(0)
@@ -354,30 +372,32 @@ def _index_put(
 
 
 def _mask_put(b: Builder, self: T, indices: Sequence[T | None], values: T, accumulate: bool) -> T:
-    """x[mask] = one value."""
+    """x[mask] = values that do not depend on how many elements the mask has."""
     mask = indices[0]
-    if mask is None or accumulate or as_int(as_product(values.shape)) != 1:
+    rest = self.rank - (mask.rank if mask is not None else 0)
+    if mask is None or (values.rank > rest and as_int(as_product(values.shape)) != 1):
         raise NotOwned("a boolean index")
-    value = cast(self.dtype, b.load(values, *(0,) * values.rank), values.dtype)
-    chosen = Load(mask.name, axes(mask.rank))
-    return b.map(self.dtype, self.shape, op("select", chosen, value, b.at(self)))
+    row = b.reshape(values, values.shape[max(0, values.rank - rest) :])
+    value = cast(self.dtype, b.broadcast(row, self.shape), row.dtype)
+    value = op("+", b.at(self), value) if accumulate else value
+    return b.map(self.dtype, self.shape, op("select", Load(mask.name, axes(mask.rank)), value, b.at(self)))
 
 
 INDEX: dict[str, Rule] = {
-    "aten.gather.default": _gather,
-    "aten.index_select.default": _index_select,
+    "aten.gather.default": _numbers_as_vectors(_gather),
+    "aten.index_select.default": _numbers_as_vectors(_index_select),
     "aten.embedding.default": _embedding,
     "aten.index.Tensor": _index,
     "aten._unsafe_index.Tensor": _index,
     "aten.take.default": _take,
-    "aten.scatter.src": _scatter,
-    "aten.scatter.value": _scatter,
-    "aten.scatter.reduce": _scatter,
-    "aten.scatter.value_reduce": _scatter,
-    "aten.scatter_reduce.two": _scatter,
-    "aten.scatter_add.default": _scatter_add,
-    "aten.index_add.default": _index_write("add"),
-    "aten.index_copy.default": _index_write(None),
+    "aten.scatter.src": _numbers_as_vectors(_scatter),
+    "aten.scatter.value": _numbers_as_vectors(_scatter),
+    "aten.scatter.reduce": _numbers_as_vectors(_scatter),
+    "aten.scatter.value_reduce": _numbers_as_vectors(_scatter),
+    "aten.scatter_reduce.two": _numbers_as_vectors(_scatter),
+    "aten.scatter_add.default": _numbers_as_vectors(_scatter_add),
+    "aten.index_add.default": _numbers_as_vectors(_index_write("add")),
+    "aten.index_copy.default": _numbers_as_vectors(_index_write(None)),
     "aten.index_put.default": _index_put,
     "aten._unsafe_index_put.default": _index_put,
 }

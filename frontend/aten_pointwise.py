@@ -32,12 +32,14 @@ Rule = Callable[..., object]
 
 @dataclass(frozen=True)
 class Formula:
-    """`text` over schema names; `logic` is the text for bool results; `meet` are the arguments that decide the dtype."""
+    """`text` over schema names; `logic` is the text for bool results; `meet` are the arguments that decide the dtype;
+    `narrow` are the numbers that ATen rounds to a half type before it computes in float32."""
 
     text: str
     kind: str = "num"
     logic: str = ""
     meet: tuple[str, ...] = ("self", "other")
+    narrow: tuple[str, ...] = ()
 
     def __call__(self, b: Builder, /, **args: object) -> T:
         return apply(b, self, args)
@@ -53,12 +55,22 @@ def apply(b: Builder, f: Formula, args: dict[str, object]) -> T:
     if f.kind == "compare":
         compute, result = result, "b1"
     text = f.logic if compute == "b1" and f.logic else f.text
-    terms = {k: operand(b, v, compute, shape) for k, v in args.items() if isinstance(v, (T, bool, int, float, Expr))}
+    terms = {
+        k: operand(b, _narrowed(v, result) if k in f.narrow else v, compute, shape)
+        for k, v in args.items()
+        if isinstance(v, (T, bool, int, float, Expr))
+    }
     out = _fold(formula(text, **terms))
     value = compute if f.kind != "compare" and f.kind != "bool" else "b1"
     if f.kind == "bool":
         result = "b1"
     return b.map(result, shape, cast(result, out, value))
+
+
+def _narrowed(v: object, dtype: str) -> object:
+    if dtype in ("f16", "bf16") and isinstance(v, (int, float)) and not isinstance(v, bool):
+        return float(torch.tensor(v, dtype=TORCH_DTYPE[dtype]))
+    return v
 
 
 def operand(b: Builder, v: object, dtype: str, shape: tuple[Expr, ...]) -> Expr:
@@ -170,7 +182,7 @@ def _floor_divide(b: Builder, **args: object) -> T:
 
 def _remainder(b: Builder, **args: object) -> T:
     if not _integers(args):
-        return apply(b, Formula(_REMAINDER), args)
+        return apply(b, Formula(_REMAINDER, narrow=("self", "other")), args)
     _nonzero(args["other"])
     return apply(b, Formula("self % other"), args)
 
@@ -178,7 +190,7 @@ def _remainder(b: Builder, **args: object) -> T:
 def _fmod(b: Builder, **args: object) -> T:
     if _integers(args):
         _nonzero(args["other"])
-    return apply(b, Formula("fmod(self, other)"), args)
+    return apply(b, Formula("fmod(self, other)", narrow=("self", "other")), args)
 
 
 _POWERS = {
@@ -196,7 +208,9 @@ def _pow_scalar(b: Builder, self: T, exponent: Number | Expr) -> T:
         return _pow_integer(b, self, exponent)
     if exponent == 0:
         return b.map(result, b.out[0].shape, Const(1.0))
-    return apply(b, Formula(_POWERS.get(exponent, "pow(self, exponent)"), meet=("self", "exponent")), args)
+    return apply(
+        b, Formula(_POWERS.get(exponent, "pow(self, exponent)"), meet=("self", "exponent"), narrow=("exponent",)), args
+    )
 
 
 def _pow_integer(b: Builder, self: T, exponent: Number) -> T:
@@ -391,9 +405,9 @@ ACTIVATIONS = {
 }  # fmt: skip
 
 BINARY = {
-    "add": Formula("self + alpha * other", logic="self or other"),
-    "sub": Formula("self - alpha * other"),
-    "rsub": Formula("other - alpha * self"),
+    "add": Formula("self + alpha * other", logic="self or other", narrow=("other", "alpha")),
+    "sub": Formula("self - alpha * other", narrow=("other", "alpha")),
+    "rsub": Formula("other - alpha * self", narrow=("other", "alpha")),
     "mul": Formula("self * other", logic="self and other"),
     "eq": Formula("self == other", "compare"),
     "ne": Formula("self != other", "compare"),

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from ..ir.expr import Cast, Const, Expr, Load, Op, Var, as_int
+from ..ir.expr import Cast, Const, Expr, Op, Var, as_int
 from ..ir.types import is_float
 from .aten_pointwise import convert
 from .aten_shape import slice_axis
-from .builder import Builder, NotOwned, T, accumulator, axes, cast, formula, numel, op
+from .builder import Builder, NotOwned, T, accumulator, cast, formula, numel, op
 
 Rule = Callable[..., object]
 Dims = Sequence[int] | int | None
@@ -301,14 +301,16 @@ def _topk(b: Builder, self: T, k: object, dim: int = -1, largest: bool = True, s
     return slice_axis(b, values, axis, Const(0), extent), slice_axis(b, index, axis, Const(0), extent)
 
 
+def _spaced(b: Builder, x: T, at: int) -> T:
+    """x with an axis of extent 1 put in, so that it becomes axis `at`."""
+    k = x.rank + 1 + at
+    return b.reshape(x, (*x.shape[:k], Const(1), *x.shape[k:]))
+
+
 def _cdist(b: Builder, x1: T, x2: T, p: float, compute_mode: int | None = None) -> T:
     """|| x1[.., i, :] - x2[.., j, :] ||_p"""
     shape = (*b.out[0].shape, x1.shape[-1])
-    lead = axes(len(shape))
-    i = Load(x1.name, (*lead[: x1.rank - 2], lead[-3], lead[-1]))
-    j = Load(x2.name, (*lead[: x2.rank - 2], lead[-2], lead[-1]))
-    if x1.shape[:-2] != x2.shape[:-2]:
-        raise NotOwned("cdist of different batches")
+    i, j = b.broadcast(_spaced(b, x1, -2), shape), b.broadcast(_spaced(b, x2, -3), shape)
     difference = b.map(x1.dtype, shape, Op("-", (i, j)), "difference")
     return vector_norm(b, difference, p, (len(shape) - 1,), False)
 

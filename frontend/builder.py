@@ -370,6 +370,15 @@ def static(e: Expr, what: str) -> int:
 
 def lowest(dtype: str) -> Number:
     """The identity of max over a dtype as a constant (-inf stands for the smallest integer in a monoid only)."""
-    if is_float(dtype):
-        return float("-inf")
-    return {"i64": -(2**63), "i32": -(2**31), "i16": -(2**15), "i8": -128, "u8": 0, "b1": False}[dtype]
+    return float("-inf") if is_float(dtype) else _LIMITS[dtype][0]
+
+
+def highest(dtype: str) -> Number:
+    return float("inf") if is_float(dtype) else _LIMITS[dtype][1]
+
+
+_LIMITS: dict[str, tuple[Number, Number]] = {
+    **{f"i{n}": (-(2 ** (n - 1)), 2 ** (n - 1) - 1) for n in (8, 16, 32, 64)},
+    "u8": (0, 255),
+    "b1": (False, True),
+}

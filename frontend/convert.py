@@ -6,6 +6,7 @@ A call without a rule, or whose rule declines it, becomes an Extern node with th
 from __future__ import annotations
 
 import operator
+import re
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -21,7 +22,10 @@ from .symbols import Symbols
 
 @dataclass
 class Converter:
+    """`place`: where the model is defined, for errors at nodes of unknown line."""
+
     symbols: Symbols
+    place: str = ""
     builder: Builder = field(default_factory=Builder)
     inputs: dict[str, Input] = field(default_factory=dict)
     env: dict[torch.fx.Node, object] = field(default_factory=dict)
@@ -54,9 +58,9 @@ class Converter:
                 try:
                     self.call(node)
                 except UnsupportedModel as e:
-                    raise UnsupportedModel(f"{_where(node)}{e.message}", hint=e.hint) from None
+                    raise UnsupportedModel(f"{self.where(node)}{e.message}", hint=e.hint) from None
             elif node.op not in ("placeholder", "output") and node not in self.env:
-                raise UnsupportedModel(f"{_where(node)}the graph holds a {node.op} of `{node.target}`")
+                raise UnsupportedModel(f"{self.where(node)}the graph holds a {node.op} of `{node.target}`")
 
     def call(self, node: torch.fx.Node) -> None:
         val = node.meta.get("val")
@@ -75,6 +79,12 @@ class Converter:
         if isinstance(val, (torch.SymFloat, torch.SymBool, bool, float)):
             raise UnsupportedModel(f"`{name}` computes a Python number from data")
         self.env[node] = self._tensors(node, name)
+
+    def where(self, node: torch.fx.Node) -> str:
+        """`file:line: ` of the user's call."""
+        frames = re.findall(r'^\s*File "(.+)", line (\d+)', node.meta.get("stack_trace") or "", re.MULTILINE)
+        user = [f"{file}:{line}" for file, line in frames if not file.startswith("torch/")]
+        return f"{user[-1] if user else self.place}: " if user or self.place else ""
 
     def _tensors(self, node: torch.fx.Node, name: str) -> object:
         b = self.builder
@@ -200,9 +210,3 @@ def _module(node: torch.fx.Node) -> str:
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     path = stack[-1][0] if stack else ""
     return f"@{path}" if path and not path.startswith("_empty") else ""
-
-
-def _where(node: torch.fx.Node) -> str:
-    trace = node.meta.get("stack_trace") or ""
-    lines = [line.strip() for line in trace.splitlines() if line.strip().startswith("File ")]
-    return f"{lines[-1]}: " if lines else ""

@@ -22,8 +22,8 @@ from ..ir.expr import Expr
 from ..ir.graph import Graph
 from .aten import decompositions
 from .convert import Converter
-from .recurrent import recurrent_shapes
 from .symbols import Symbols, ranges_of
+from .tracing import draws_kept, recurrent_shapes
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,13 @@ def _trace(
     failures: list[Exception] = []
     for strict in (False, True):
         try:
-            with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad(), recurrent_shapes():
+            with (
+                warnings.catch_warnings(),
+                torch.random.fork_rng(devices=[]),
+                torch.no_grad(),
+                recurrent_shapes(),
+                draws_kept(),
+            ):
                 warnings.simplefilter("ignore")
                 program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=strict)  # type: ignore[arg-type]
                 return program.run_decompositions(decompositions())
@@ -149,12 +155,26 @@ def _rejected(e: Exception) -> UnsupportedModel:
 
 
 def user_line(e: BaseException) -> str:
-    """`file:line` of the innermost frame that is neither torch's nor ours."""
-    ours = (str(Path(torch.__file__).parent), str(Path(__file__).parent.parent), "<")
-    frames = [
-        f for f in traceback.extract_tb(e.__traceback__) if not f.filename.startswith(ours) and "/lib/python3" not in f.filename
-    ]
+    """`file:line` of the innermost frame that is neither torch's, Python's nor ours."""
+    frames = [f for f in traceback.extract_tb(e.__traceback__) if not _foreign(f.filename)]
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown line"
+
+
+def _place(module: torch.nn.Module) -> str:
+    """Where the model's forward is defined."""
+    code = getattr(module.forward, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else ""
+
+
+_ROOT = Path(__file__).parents[1]
+_ROOMS = ("ir", "frontend", "passes", "backends", "evaluation", "agents", "datasets")
+
+
+def _foreign(filename: str) -> bool:
+    path = Path(filename)
+    if filename.startswith("<") or "site-packages" in path.parts or path.is_relative_to(Path(traceback.__file__).parent):
+        return True
+    return path.is_relative_to(_ROOT) and (path.parent == _ROOT or path.relative_to(_ROOT).parts[0] in _ROOMS)
 
 
 # ------------------------------------------------------------------------------------------------ dynamic dims
@@ -217,7 +237,7 @@ def _from_program(
     symbols = Symbols(ranges_of(program.range_constraints))
     placeholders = {n.name: n for n in program.graph.nodes if n.op == "placeholder"}
     _name_symbols(symbols, program, placeholders, shapes)
-    converter = Converter(symbols)
+    converter = Converter(symbols, _place(module))
     weights: dict[str, torch.Tensor] = {}
     inputs: list[Leaf] = []
     targets: dict[str, str] = {}

@@ -63,7 +63,7 @@ def _to_integer(a: Array, dtype: str) -> Array:
 
 
 def _erf(f: Callable[[float], float]) -> Callable[[Array], Array]:
-    return lambda a: np.frompyfunc(lambda v: f(float(v)), 1, 1)(a).astype(a.dtype)
+    return lambda a: np.asarray(np.frompyfunc(lambda v: f(float(v)), 1, 1)(a)).astype(a.dtype)
 
 
 def _sigmoid(a: Array) -> Array:

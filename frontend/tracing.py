@@ -1,6 +1,6 @@
-"""Shapes of whole recurrent networks while tracing: torch itself would compute them by unrolling every time step.
+"""Two corrections to torch's tracing, as contexts: recurrent networks are not unrolled, draws that nobody reads are not dropped.
 
-Comes in: nothing. Goes out: a context in which aten.lstm.input and its kin give empty tensors of the right shapes.
+Comes in: nothing. Goes out: `recurrent_shapes()` and `draws_kept()`, to be entered around torch.export.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch._C import DispatchKey
 from torch._decomp import decomposition_table
+from torch.fx.node import _side_effectful_functions
 
 _LOCK = threading.RLock()
 _KEYS = (DispatchKey.CompositeImplicitAutograd, DispatchKey.Autograd)
@@ -23,16 +24,30 @@ def _output(x: torch.Tensor, hidden: torch.Tensor, bidirectional: bool) -> torch
 
 
 def _one_state(
-    input: torch.Tensor, hx: torch.Tensor, params: Sequence[torch.Tensor], has_biases: bool, num_layers: int, dropout: float,
-    train: bool, bidirectional: bool, batch_first: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    input: torch.Tensor,
+    hx: torch.Tensor,
+    params: Sequence[torch.Tensor],
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
     return _output(input, hx, bidirectional), torch.empty_like(hx, memory_format=torch.contiguous_format)
 
 
 def _two_states(
-    input: torch.Tensor, hx: Sequence[torch.Tensor], params: Sequence[torch.Tensor], has_biases: bool, num_layers: int, dropout: float,
-    train: bool, bidirectional: bool, batch_first: bool,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
+    input: torch.Tensor,
+    hx: Sequence[torch.Tensor],
+    params: Sequence[torch.Tensor],
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     h, c = (torch.empty_like(t, memory_format=torch.contiguous_format) for t in hx)
     return _output(input, h, bidirectional), h, c
 
@@ -63,3 +78,42 @@ def recurrent_shapes() -> Iterator[None]:
                 op.py_kernels.clear()
                 op.py_kernels.update(kernels)
                 op._dispatch_cache.clear()
+
+
+_DRAWS = tuple(
+    getattr(getattr(torch.ops.aten, name), overload)
+    for name in (
+        "rand",
+        "randn",
+        "randint",
+        "randperm",
+        "rand_like",
+        "randn_like",
+        "randint_like",
+        "bernoulli",
+        "native_dropout",
+        "multinomial",
+        "normal",
+        "normal_functional",
+        "uniform",
+        "exponential",
+        "geometric",
+        "cauchy",
+        "log_normal",
+        "poisson",
+    )
+    for overload in getattr(torch.ops.aten, name).overloads()
+    if "out" not in overload
+)
+
+
+@contextmanager
+def draws_kept() -> Iterator[None]:
+    """Within, dead code elimination keeps operators that move torch's generator, so that later draws stay eager's."""
+    with _LOCK:
+        added = [op for op in _DRAWS if op not in _side_effectful_functions]
+        _side_effectful_functions.update(added)
+        try:
+            yield
+        finally:
+            _side_effectful_functions.difference_update(added)
