@@ -21,7 +21,7 @@ from .codegen.dtypes import STORAGE
 from .codegen.expand import expand
 from .codegen.place import Layout, layout
 from .codegen.statements import Statements
-from .codegen.writer import KEYWORDS, Writer
+from .codegen.writer import KEYWORDS, LIBRARY, Writer
 from .isa import Isa
 
 HEADER = "warploom_cpu.h"
@@ -30,18 +30,31 @@ THREADS = "threads"  # the Var that `scratch_bytes` uses for the team size
 
 def symbol(program: Program) -> str:
     """The C name of a program's function."""
-    return program.name + "_kernel" if program.name in KEYWORDS else program.name
+    return program.name + "_kernel" if program.name in KEYWORDS | LIBRARY else program.name
 
 
 def scratch_bytes(program: Program, isa: Isa) -> Expr:
     """Bytes of scratch memory, over the program's dims and `THREADS`; Const(0) when the function takes none."""
-    return _scratch(_plan(program, isa.lanes)[1])
+    return _scratch(_plan(_Same(program), isa.lanes)[1])
+
+
+class _Same:
+    """A cache key that is the very program: equal programs may differ in the sign of a zero or in 1 and True."""
+
+    def __init__(self, program: Program):
+        self.program = program
+
+    def __hash__(self) -> int:
+        return id(self.program)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.program is self.program
 
 
 @lru_cache(maxsize=64)
-def _plan(program: Program, lanes: int) -> tuple[Program, Layout]:
+def _plan(key: _Same, lanes: int) -> tuple[Program, Layout]:
     """The expanded program and where its buffers live; asked for by every function of this file."""
-    expanded = expand(program, lanes)
+    expanded = expand(key.program, lanes)
     return expanded, layout(expanded, lanes)
 
 
@@ -51,7 +64,7 @@ def _scratch(plan: Layout) -> Expr:
 
 def print_function(program: Program, isa: Isa, may_alias: Iterable[str] = ()) -> str:
     """C++ of one program. `may_alias`: params that share memory with another param, so that no order of accesses is assumed."""
-    expanded, plan = _plan(program, isa.lanes)
+    expanded, plan = _plan(_Same(program), isa.lanes)
     writer = Writer({symbol(program)})
     printer = Statements(expanded, plan, isa.lanes, writer, _crossed(program))
     head = _signature(program, printer, plan, frozenset(may_alias))

@@ -63,8 +63,8 @@ class Reductions(Vectors):
 
     # -------------------------------------------------------------------------------- operands with names
     def bind(self, name: str, dtype: str, wide: bool) -> Load:
-        """A Load that prints as the C++ variable `name` (which may be an element of a buffer, so it is no buffer's name)."""
-        key = "=" + name
+        """A Load that prints as the C++ variable `name`; no buffer of the program is called so."""
+        key = "%" + name
         self.buffers[key] = Buffer(key, dtype, (), "local")
         self.homes[key] = Home("register", wide=wide, named=True, private=wide)
         self.names[key] = name

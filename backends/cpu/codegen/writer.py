@@ -12,11 +12,15 @@ alignas alignof and asm auto bool break case catch char class compl const conste
 explicit export extern false float for friend goto if inline int long mutable namespace new noexcept not nullptr operator or private
 protected public register return short signed sizeof static struct switch template this throw true try typedef typename union unsigned
 using virtual void volatile while xor main errno stdin stdout INFINITY NAN std wl int8_t uint8_t int16_t int32_t int64_t f32 f64
-y0 y1 yn j0 j1 jn gamma time abs max min floor ceil trunc round sqrt rsqrt exp exp2 expm1 sigmoid tanh sinh cosh log log2 log10 log1p erf erfc
+abs max min floor ceil trunc round sqrt rsqrt exp exp2 expm1 sigmoid tanh sinh cosh log log2 log10 log1p erf erfc
 sin cos tan asin acos atan asinh acosh atanh pow atan2 fmod isnan isinf lanes mask half bfloat load store store_even stream gather scatter select first
 every any all lane splat iota convert get put same element scale polynomial each lt le gt ge eq ne rotate reversed aligned split scratch
 held bitcast unaligned keep widen atomically sine copy_sign floor_div floor_mod now by l
 """
+# C functions that g++ knows: a variable may hide them, a function may not be called so.
+LIBRARY = frozenset(
+    "y0 y1 yn j0 j1 jn gamma time malloc free abort exit printf memcpy memset remainder hypot cbrt logb signal read write".split()
+)
 # Names that a generated variable must not take: C++ keywords, libc names that g++ knows, names of the prelude header.
 KEYWORDS = frozenset(_RESERVED.split())
 

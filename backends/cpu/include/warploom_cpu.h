@@ -55,6 +55,22 @@ template <class V> WL_INLINE V unaligned(const void* p) {
     return v;
 }
 template <class V> WL_INLINE V splat(element<V> x) { return x - V{}; }
+/// f64v and i64v are two native vectors; g++ compares and selects element by element unless it sees the halves.
+typedef double f64h __attribute__((vector_size(4 * WL_LANES)));
+typedef int64_t i64h __attribute__((vector_size(4 * WL_LANES)));
+template <class H> struct halves {
+    H of[2];
+};
+template <class H, class V> WL_INLINE halves<H> cut(V v) {
+    halves<H> h;
+    __builtin_memcpy(&h, &v, sizeof v);
+    return h;
+}
+template <class V, class H> WL_INLINE V join(halves<H> h) {
+    V v;
+    __builtin_memcpy(&v, &h, sizeof v);
+    return v;
+}
 template <class V> WL_INLINE V iota() {
     V v;
     for (int i = 0; i < lanes; ++i) v[i] = element<V>(i);
@@ -80,23 +96,30 @@ WL_INLINE bool lane(mask a, int i) { return a.k >> i & 1; }
 WL_INLINE mask every(bool b) { return {__mmask16(b ? 0xffff : 0)}; }
 WL_INLINE i32v bits32(mask a) { return (i32v)_mm512_movm_epi32(a.k); }
 WL_INLINE mask from_bits(i32v v) { return {_mm512_movepi32_mask((__m512i)v)}; }
+WL_INLINE mask both(__mmask8 low, __mmask8 high) { return {__mmask16(low | high << 8)}; }
 WL_INLINE mask from_bits(i64v v) {
-    __m512i h[2];
-    __builtin_memcpy(h, &v, sizeof v);
-    return {__mmask16(_mm512_movepi64_mask(h[0]) | _mm512_movepi64_mask(h[1]) << 8)};
+    const auto h = cut<__m512i>(v);
+    return both(_mm512_movepi64_mask(h.of[0]), _mm512_movepi64_mask(h.of[1]));
 }
 /// Lanes 0 .. n-1.
 WL_INLINE mask first(int64_t n) { return {__mmask16(_bzhi_u32(0xffff, n < 0 ? 0 : n > 16 ? 16 : unsigned(n)))}; }
 #define WL_COMPARE(name, op, fp, ip)                                                                                          \
     WL_INLINE mask name(f32v a, f32v b) { return {_mm512_cmp_ps_mask((__m512)a, (__m512)b, fp)}; }                            \
     WL_INLINE mask name(i32v a, i32v b) { return {_mm512_cmp_epi32_mask((__m512i)a, (__m512i)b, ip)}; }                       \
-    WL_INLINE mask name(f64v a, f64v b) { return from_bits(a op b); }                                                         \
-    WL_INLINE mask name(i64v a, i64v b) { return from_bits(a op b); }
+    WL_INLINE mask name(f64v a, f64v b) {                                                                                     \
+        const auto x = cut<__m512d>(a), y = cut<__m512d>(b);                                                                  \
+        return both(_mm512_cmp_pd_mask(x.of[0], y.of[0], fp), _mm512_cmp_pd_mask(x.of[1], y.of[1], fp));                      \
+    }                                                                                                                         \
+    WL_INLINE mask name(i64v a, i64v b) {                                                                                     \
+        const auto x = cut<__m512i>(a), y = cut<__m512i>(b);                                                                  \
+        return both(_mm512_cmp_epi64_mask(x.of[0], y.of[0], ip), _mm512_cmp_epi64_mask(x.of[1], y.of[1], ip));                \
+    }
 WL_INLINE f32v select(mask m, f32v a, f32v b) { return (f32v)_mm512_mask_blend_ps(m.k, (__m512)b, (__m512)a); }
 WL_INLINE i32v select(mask m, i32v a, i32v b) { return (i32v)_mm512_mask_blend_epi32(m.k, (__m512i)b, (__m512i)a); }
-WL_INLINE i64v bits64(mask a) {
-    __m512i h[2] = {_mm512_movm_epi64(__mmask8(a.k)), _mm512_movm_epi64(__mmask8(a.k >> 8))};
-    return unaligned<i64v>(h);
+WL_INLINE i64v select(mask m, i64v a, i64v b) {
+    const auto x = cut<__m512i>(a), y = cut<__m512i>(b);
+    return join<i64v>(halves<__m512i>{_mm512_mask_blend_epi64(__mmask8(m.k), y.of[0], x.of[0]),
+                                      _mm512_mask_blend_epi64(__mmask8(m.k >> 8), y.of[1], x.of[1])});
 }
 #else
 struct mask {
@@ -117,7 +140,6 @@ WL_INLINE bool all(mask a) { return !any(~a); }
 WL_INLINE bool lane(mask a, int i) { return a.m[i] != 0; }
 WL_INLINE mask every(bool b) { return {splat<i32v>(b ? -1 : 0)}; }
 WL_INLINE i32v bits32(mask a) { return a.m; }
-WL_INLINE i64v bits64(mask a) { return convert<i64v>(a.m); }
 WL_INLINE mask from_bits(i32v v) { return {v}; }
 WL_INLINE mask from_bits(i64v v) { return {convert<i32v>(v)}; }
 /// Lanes 0 .. n-1.
@@ -125,10 +147,20 @@ WL_INLINE mask first(int64_t n) { return {iota<i32v>() < splat<i32v>(n < 0 ? 0 :
 #define WL_COMPARE(name, op, fp, ip)                                                                                          \
     WL_INLINE mask name(f32v a, f32v b) { return {a op b}; }                                                                  \
     WL_INLINE mask name(i32v a, i32v b) { return {a op b}; }                                                                  \
-    WL_INLINE mask name(f64v a, f64v b) { return from_bits(a op b); }                                                         \
-    WL_INLINE mask name(i64v a, i64v b) { return from_bits(a op b); }
+    WL_INLINE mask name(f64v a, f64v b) {                                                                                     \
+        const auto x = cut<f64h>(a), y = cut<f64h>(b);                                                                        \
+        return from_bits(join<i64v>(halves<i64h>{x.of[0] op y.of[0], x.of[1] op y.of[1]}));                                   \
+    }                                                                                                                         \
+    WL_INLINE mask name(i64v a, i64v b) {                                                                                     \
+        const auto x = cut<i64h>(a), y = cut<i64h>(b);                                                                        \
+        return from_bits(join<i64v>(halves<i64h>{x.of[0] op y.of[0], x.of[1] op y.of[1]}));                                   \
+    }
 WL_INLINE f32v select(mask m, f32v a, f32v b) { return m.m ? a : b; }
 WL_INLINE i32v select(mask m, i32v a, i32v b) { return m.m ? a : b; }
+WL_INLINE i64v select(mask m, i64v a, i64v b) {
+    const auto c = cut<i64h>(convert<i64v>(m.m)), x = cut<i64h>(a), y = cut<i64h>(b);
+    return join<i64v>(halves<i64h>{(c.of[0] & x.of[0]) | (~c.of[0] & y.of[0]), (c.of[1] & x.of[1]) | (~c.of[1] & y.of[1])});
+}
 #endif
 WL_COMPARE(lt, <, _CMP_LT_OQ, _MM_CMPINT_LT)
 WL_COMPARE(le, <=, _CMP_LE_OQ, _MM_CMPINT_LE)
@@ -136,8 +168,7 @@ WL_COMPARE(gt, >, _CMP_GT_OQ, _MM_CMPINT_NLE)
 WL_COMPARE(ge, >=, _CMP_GE_OQ, _MM_CMPINT_NLT)
 WL_COMPARE(eq, ==, _CMP_EQ_OQ, _MM_CMPINT_EQ)
 WL_COMPARE(ne, !=, _CMP_NEQ_UQ, _MM_CMPINT_NE)
-WL_INLINE f64v select(mask m, f64v a, f64v b) { return bits64(m) ? a : b; }
-WL_INLINE i64v select(mask m, i64v a, i64v b) { return bits64(m) ? a : b; }
+WL_INLINE f64v select(mask m, f64v a, f64v b) { return bitcast<f64v>(select(m, bitcast<i64v>(a), bitcast<i64v>(b))); }
 WL_INLINE mask select(mask m, mask a, mask b) { return (m & a) | (~m & b); }
 template <class T> WL_INLINE T select(bool m, T a, T b) { return m ? a : b; }
 /// Keeps the value of a lane only where the mask holds.

@@ -63,17 +63,6 @@ WL_INLINE mask isnan(f32v x) { return ne(x, x); }
 WL_INLINE mask isnan(f64v x) { return ne(x, x); }
 WL_INLINE bool isnan(float x) { return x != x; }
 WL_INLINE bool isnan(double x) { return x != x; }
-template <class V> WL_INLINE V abs(V x) {
-    if constexpr (same<V, float>) return __builtin_fabsf(x);
-    else if constexpr (same<V, double>) return __builtin_fabs(x);
-    else if constexpr (same<V, f32v>) return bitcast<V>(bitcast<i32v>(x) & 0x7fffffff);
-    else if constexpr (same<V, f64v>) return bitcast<V>(bitcast<i64v>(x) & 0x7fffffffffffffff);
-    else return x < V{} ? -x : x;
-}
-template <class V> WL_INLINE auto isinf(V x) {
-    if constexpr (is_vector<V>) return eq(abs(x), V{} + std::numeric_limits<element<V>>::infinity());
-    else return abs(x) == std::numeric_limits<V>::infinity();
-}
 /// The greater, or NaN where either is NaN, as in torch. The test is on `b`: in `a = max(a, b)` it stays off the critical path.
 template <class V> WL_INLINE V max(V a, V b) {
 #if WL_AVX512
@@ -82,7 +71,8 @@ template <class V> WL_INLINE V max(V a, V b) {
         return (V)_mm512_mask_mov_ps(r, _mm512_cmp_ps_mask((__m512)b, (__m512)b, _CMP_UNORD_Q), (__m512)b);
     }
 #endif
-    return (b > a) | (b != b) ? b : a;
+    if constexpr (same<V, f64v> || same<V, i64v>) return select(gt(b, a) | ne(b, b), b, a);
+    else return (b > a) | (b != b) ? b : a;
 }
 template <class V> WL_INLINE V min(V a, V b) {
 #if WL_AVX512
@@ -91,7 +81,19 @@ template <class V> WL_INLINE V min(V a, V b) {
         return (V)_mm512_mask_mov_ps(r, _mm512_cmp_ps_mask((__m512)b, (__m512)b, _CMP_UNORD_Q), (__m512)b);
     }
 #endif
-    return (b < a) | (b != b) ? b : a;
+    if constexpr (same<V, f64v> || same<V, i64v>) return select(lt(b, a) | ne(b, b), b, a);
+    else return (b < a) | (b != b) ? b : a;
+}
+template <class V> WL_INLINE V abs(V x) {
+    if constexpr (same<V, float>) return __builtin_fabsf(x);
+    else if constexpr (same<V, double>) return __builtin_fabs(x);
+    else if constexpr (same<V, f32v>) return bitcast<V>(bitcast<i32v>(x) & 0x7fffffff);
+    else if constexpr (same<V, f64v>) return bitcast<V>(bitcast<i64v>(x) & 0x7fffffffffffffff);
+    else return max(x, -x);
+}
+template <class V> WL_INLINE auto isinf(V x) {
+    if constexpr (is_vector<V>) return eq(abs(x), V{} + std::numeric_limits<element<V>>::infinity());
+    else return abs(x) == std::numeric_limits<V>::infinity();
 }
 /// `limit` is no NaN; a NaN in `x` stays.
 template <class F> WL_INLINE F at_most(F x, float limit) {
@@ -345,6 +347,59 @@ template <class F> WL_INLINE F log1p(F x) {
     }
 }
 
+// ------------------------------------------------------------------------------------------------ power
+template <class F> struct double_of;
+template <> struct double_of<float> {
+    using type = double;
+    using bits = int64_t;
+};
+template <> struct double_of<f32v> {
+    using type = f64v;
+    using bits = i64v;
+};
+/// Conversion at any width.
+template <class To, class From> WL_INLINE To number(From x) {
+    if constexpr (std::is_arithmetic_v<To>) return To(x);
+    else return __builtin_convertvector(x, To);
+}
+template <class D> WL_INLINE D constant(double x) {
+    if constexpr (is_vector<D>) return x - D{};
+    else return x;
+}
+template <class D> WL_INLINE D horner(D x, D p) { return p; }
+template <class D, class... C> WL_INLINE D horner(D x, D p, double next, C... rest) { return horner(x, D(p * x + next), rest...); }
+/// |x|^y in double precision, for x finite and not 0: 2^(y * log2 |x|), log2 by the series of atanh.
+template <class F> WL_INLINE F power_of_magnitude(F x, F y) {
+    using D = typename double_of<F>::type;
+    using B = typename double_of<F>::bits;
+    const D a = number<D>(abs(x));
+    const B k = (bitcast<B>(a) - 0x3fe6a09e667f3bcd) & int64_t(0xfff0000000000000);
+    const D m = bitcast<D>(bitcast<B>(a) - k), s = (m - 1) / (m + 1), z = s * s;
+    const D series = horner(z, constant<D>(1.0 / 13), 1.0 / 11, 1.0 / 9, 1.0 / 7, 1.0 / 5, 1.0 / 3, 1.0);
+    D t = number<D>(y) * (number<D>(k >> 52) + s * series * 2.8853900817779268);
+    t = max(min(t, constant<D>(300)), constant<D>(-300));
+    const D whole = (t + 6755399441055744.0) - 6755399441055744.0, r = (t - whole) * 0.6931471805599453;
+    const D e = horner(r, constant<D>(1.0 / 362880), 1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1.0, 1.0);
+    return number<F>(e * bitcast<D>((number<B>(whole) + 1023) << 52));
+}
+/// x^y with the special values of C.
+template <class F> WL_INLINE F pow(F x, F y) {
+    if constexpr (!is_f32<F>) return each(x, y, [](double v, double w) { return __builtin_pow(v, w); });
+    else {
+        constexpr float inf = std::numeric_limits<float>::infinity();
+        const F a = abs(x), zero = all_of<F>(0), one = all_of<F>(1), half = y * 0.5f;
+        const auto whole = trunc(y) == y;
+        const auto odd = whole & (trunc(half) != half);
+        F r = power_of_magnitude(x, y);
+        r = (a == 1) & (abs(y) == inf) ? one : r;
+        r = (a == 0) | (a == inf) ? (((a == 0) == (y > 0)) ? zero : all_of<F>(inf)) : r;
+        r = copy_sign(one, x) < 0 ? (odd ? -r : r) : r;
+        r = (x < 0) & (a != inf) & (trunc(y) != y) ? all_of<F>(std::numeric_limits<float>::quiet_NaN()) : r;
+        r = (x != x) | (y != y) ? x + y : r;
+        return (y == 0) | (x == 1) ? one : r;
+    }
+}
+
 // ------------------------------------------------------------------------------------------------ error function
 /// After N. Juffa: an odd polynomial below 0.92, 1 - exp(polynomial) above.
 template <class F> WL_INLINE F erf(F x) {
@@ -417,7 +472,6 @@ WL_EACH(atan)
 WL_EACH(asinh)
 WL_EACH(acosh)
 WL_EACH(atanh)
-WL_EACH2(pow)
 WL_EACH2(atan2)
 
 // ------------------------------------------------------------------------------------------------ folds over the lanes
