@@ -283,11 +283,15 @@ def _running(monoid: str) -> Rule:
 def _sort(b: Builder, self: T, dim: int = -1, descending: bool = False, stable: bool | None = None) -> tuple[T, T]:
     if self.rank == 0:
         return self, b.map("i64", (), Const(0))
+    if b.used(1) and not stable:
+        raise NotOwned("ATen's choice among equal values")
     return b.sort(self, self.axis(dim), bool(descending))
 
 
 def _argsort(b: Builder, self: T, dim: int = -1, descending: bool = False, stable: bool = False) -> T:
-    return _sort(b, self, dim, descending)[1]
+    if not stable:
+        raise NotOwned("ATen's choice among equal values")
+    return _sort(b, self, dim, descending, True)[1]
 
 
 def _topk(b: Builder, self: T, k: object, dim: int = -1, largest: bool = True, sorted: bool = True) -> tuple[T, T]:

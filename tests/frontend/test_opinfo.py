@@ -66,8 +66,9 @@ BOOLEAN = {
 CASES = [(d, g, n) for d, t in ((torch.float32, FLOAT), (torch.int64, INTEGER), (torch.bool, BOOLEAN)) for g, n in t.items()]
 KNOWN = {f"{o.name}.{o.variant_test_name}" if o.variant_test_name else o.name: o for o in op_db}
 MANY = {torch.float32: 6, torch.int64: 4, torch.bool: 4}
-# What ATen keeps: the renormalisation of an embedding's weight in place.
-KEPT = {("aten.embedding_renorm.default", "not in the operator table")}
+# What ATen keeps: the renormalisation of an embedding's weight in place, positions from a sort that is not stable.
+TIES = "ATen's choice among equal values"
+KEPT = {("aten.embedding_renorm.default", "not in the operator table"), ("aten.sort.default", TIES), ("aten.argsort.default", TIES)}
 
 
 class Marker:
