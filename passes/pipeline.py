@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..ir.diagnostic import IllegalStep
 from ..ir.graph import Graph, Reshape
-from ..ir.kernel import Program
+from ..ir.kernel import For, Program, rename_buffers, statements
 from ..ir.machine import Machine
 from ..ir.module import Aten, Launch, Library, Module, Step
 from ..ir.text import print_program
 from .canonical import canonicalize
 from .convolution import explicit_padding
+from .draft import Draft
 from .flatten import flatten
 from .fuse import Alone, Fused, Group, fuse
 from .lower import Lowered, lower
@@ -47,13 +48,14 @@ def plan(graph: Graph, machine: Machine, options: Options | None = None) -> Modu
     fused = fuse(graph, options.library, packs)
     types = dict(graph.types())
     steps: list[Step] = []
+    done: dict[str, tuple[str, Program]] = {}
     for index, step in enumerate(fused.steps):
         if isinstance(step, Alone):
             reason = options.library.get(step.node.outputs[0].name)
             steps.append(Library(step.node, reason) if reason is not None else Aten(step.node))
         else:
             lowered = lower(step, kernel_name(step, index), types, graph.dims)
-            steps.append(_launch(step, lowered, machine, options))
+            steps.append(_launch(step, lowered, machine, options, done))
     views = _live_views(graph, fused)
     prepare, rest = _hoist(steps, weights_alone(graph), views)
     return Module(graph.name, graph.dims, graph.inputs, rest, graph.outputs, graph.updates, types, views, prepare)
@@ -75,9 +77,14 @@ def _hoist(steps: list[Step], still: frozenset[str], views: Mapping[str, str]) -
     return tuple(prepare), tuple(rest)
 
 
-def _launch(group: Group, lowered: Lowered, machine: Machine, options: Options) -> Launch:
-    naive = flatten(lowered.program)
-    script = options.scripts.get(kernel_key(naive))
+def _launch(group: Group, lowered: Lowered, machine: Machine, options: Options, done: dict[str, tuple[str, Program]]) -> Launch:
+    """Schedule a kernel; one equal to an earlier one (`done`) takes its schedule."""
+    naive = plain_names(flatten(lowered.program))
+    key = kernel_key(naive)
+    if key in done and not options.dump:
+        script, program = done[key]
+        return Launch(replace(program, name=naive.name), lowered.args, naive, script, group.nodes, group.kind)
+    script = options.scripts.get(key)
     program: Program | None = None
     if script is not None:
         try:
@@ -85,13 +92,42 @@ def _launch(group: Group, lowered: Lowered, machine: Machine, options: Options) 
         except IllegalStep:
             script = None  # a stored script of an older version: the sketch below replaces it
     if program is None:
-        script = sketch(naive, group.kind, machine) if options.schedule else ""
-        program = apply(naive, script)
+        draft = sketch(naive, group.kind, machine) if options.schedule else Draft(naive, machine)
+        script, program = draft.script, draft.program
     if options.dump:
         options.dump(naive.name + "_0_naive", print_program(naive))
         options.dump(naive.name + "_1_script", script or "")
         options.dump(naive.name + "_2_scheduled", print_program(program))
+    done[key] = script or "", program
     return Launch(program, lowered.args, naive, script or "", group.nodes, group.kind)
+
+
+_WEIGHTS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
+def plain_names(program: Program) -> Program:
+    """Buffers named by what they are (weight, bias, relu) rather than by which layer's, so that equal kernels are equal texts."""
+    taken = {d.name for d in program.dims} | {s.axis for s in statements(program.body) if isinstance(s, For)}
+    new: dict[str, str] = {}
+    for name in program.buffers():
+        base = _plain(name)
+        count = 1
+        while (wanted := base if count == 1 else f"{base}_{count}") in taken:
+            count += 1
+        taken.add(wanted)
+        new[name] = wanted
+    params = tuple(replace(b, name=new[b.name]) for b in program.params)
+    return replace(program, params=params, body=rename_buffers(program.body, new))
+
+
+def _plain(name: str) -> str:
+    role = next((w for w in _WEIGHTS if re.search(rf"(^|_){w}(_|$)", name)), None)
+    if role and re.match(r"[pb]_", name):
+        return role + ("_packed" if re.search(r"_p\d+_", name) else "")
+    packed = re.match(r"(.*?)(_\d+)*_p\d+_", name)
+    tail = re.search(r"_(v|row|sum|pad)$", name)
+    base = re.sub(r"(_p?\d+|_(v|row|sum|pad))+$", "", name)
+    return packed.group(1) + "_packed" if packed else base + (f"_{tail.group(1)}" if tail else "")
 
 
 def kernel_key(naive: Program) -> str:

@@ -12,6 +12,7 @@ from ..ir.expr import Const, Expr, Load, Op, as_int, children, walk
 from ..ir.kernel import Alloc, Body, For, If, Program, Reduce, Store, expressions, statements
 from ..ir.machine import Machine
 from ..ir.types import BYTES
+from ..ir.verify import verify
 from .draft import Draft, nest_of, stride
 from .indexing import ravel
 from .sketch_contract import RULES
@@ -20,8 +21,8 @@ STREAM_BYTES = 8 << 20
 """Outputs of this size and more are written past the caches: they would not stay there, and reading them before writing costs a pass."""
 
 
-def sketch(program: Program, kind: str, machine: Machine) -> str:
-    """The default script for a naive program of a class (`fuse.Group.kind`)."""
+def sketch(program: Program, kind: str, machine: Machine) -> Draft:
+    """The default schedule for a naive program of a class (`fuse.Group.kind`), verified."""
     draft = Draft(program, machine)
     for rule in (*RULES.get(kind, ()), rows):
         before = draft.program, list(draft.steps)
@@ -30,7 +31,8 @@ def sketch(program: Program, kind: str, machine: Machine) -> str:
         draft.program, draft.steps = before
     parallelise(draft)
     stream(draft)
-    return draft.script
+    verify(draft.program)
+    return draft
 
 
 # ------------------------------------------------------------------------------------------------ reading a program
