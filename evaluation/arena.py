@@ -95,7 +95,10 @@ class Arena:
     def fence_broken(self, buffer: Buffer) -> bool:
         """True where a byte beside the buffer has changed since `fence`."""
         begin, end = buffer.room
-        return bool((self._bytes[begin : buffer.start] != PATTERN).any() or (self._bytes[buffer.start + buffer.nbytes : end] != PATTERN).any())
+        return bool(
+            (self._bytes[begin : buffer.start] != PATTERN).any()
+            or (self._bytes[buffer.start + buffer.nbytes : end] != PATTERN).any()
+        )
 
     def close(self) -> None:
         """Gives the memory back once the last view of it is gone."""

@@ -36,15 +36,25 @@ class NotBuilt(Exception):
         super().__init__(finding.message)
 
 
-def build(source: str, language: str, sandbox: Sandbox, extra: str = "") -> Library:
-    """Compiles in the sandbox: the source goes in on stdin, the library comes out on stdout. Raises `NotBuilt`."""
+def build(source: str, language: str, sandbox: Sandbox, compile_only: str = "", read_only: tuple[str, ...] = ()) -> Library:
+    """Compiles in the sandbox: the source goes in on stdin, the library comes out on stdout. Raises `NotBuilt`.
+
+    `compile_only` are flags that the link step must not see; `read_only` are folders that they name.
+    """
     compiler, standard = _STANDARD[language]
     script = (
-        f"cd $(mktemp -d) && cat > kernel.src && {compiler} {standard} {FLAGS} {extra} kernel.src -o k.so -lm "
+        f"cd $(mktemp -d) && cat > kernel.src && {compiler} {standard} {FLAGS} {compile_only} -c kernel.src -o k.o && {compiler} {FLAGS} k.o -o k.so -lm "
         f"&& {{ echo '{_MARK}'; nm -D --defined-only k.so; }} >&2 && cat k.so"
     )
     limits = Limits(cpu_s=COMPILE_S, memory=6 * GIB, file=128 << 20, processes=64)
-    process = sandbox.start(["/bin/sh", "-c", script], limits=limits, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = sandbox.start(
+        ["/bin/sh", "-c", script],
+        limits=limits,
+        read_only=read_only,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     try:
         library, said = process.communicate(source.encode(), timeout=COMPILE_S)
     except subprocess.TimeoutExpired:
@@ -70,7 +80,9 @@ def runner() -> bytes:
     """The program that loads a built candidate and calls it, compiled once per machine and kept in the cache folder."""
     source = Path(__file__).with_name("worker") / "runner.cpp"
     text = source.read_bytes()
-    folder = Path(os.environ.get("WARPLOOM_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "warploom")
+    folder = Path(
+        os.environ.get("WARPLOOM_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "warploom"
+    )
     kept = folder / f"runner-{hashlib.sha256(text).hexdigest()[:16]}"
     if kept.is_file():
         return kept.read_bytes()

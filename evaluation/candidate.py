@@ -10,7 +10,16 @@ from pathlib import Path
 from ..ir.diagnostic import Unreadable
 from .task import read_text
 
-LANGUAGES = {".cpp": "c++", ".cc": "c++", ".cxx": "c++", ".c": "c", ".py": "python", ".cu": "cuda", ".wl": "warploom", ".txt": "warploom"}
+LANGUAGES = {
+    ".cpp": "c++",
+    ".cc": "c++",
+    ".cxx": "c++",
+    ".c": "c",
+    ".py": "python",
+    ".cu": "cuda",
+    ".wl": "warploom",
+    ".txt": "warploom",
+}
 _LAUNCH = re.compile(r"^\s*//\s*warploom-launch:\s*(\S.*?)\s*$")
 
 
@@ -53,7 +62,10 @@ def _launch_of(path: Path, source: str) -> str:
     sidecar = path.with_suffix(".json")
     if sidecar.is_file():
         return read_text(sidecar, "sidecar")
-    raise Unreadable(f"candidate {path.name!r} has no launch", hint="first line `// warploom-launch: grid=..;block=..;shared=..` or a sidecar")
+    raise Unreadable(
+        f"candidate {path.name!r} has no launch",
+        hint="first line `// warploom-launch: grid=..;block=..;shared=..` or a sidecar",
+    )
 
 
 def scalar_types(source: str, count: int) -> list[str]:

@@ -90,7 +90,9 @@ def hold(problem: str, time_ms: float, cost, device: Device) -> Claim:
     if time_ms < floor and moving >= computing:
         reason = f"moves {cost.bytes / 1e6:.4g} MB, so it needs {speed:.0f} GB/s; {device.name} has {device.bandwidth:.0f}"
     elif time_ms < floor:
-        reason = f"computes {flops / 1e9:.4g} Gflop, so it needs {rate:.4g} Tflop/s; {device.name} has {device.fastest:.4g} at most"
+        reason = (
+            f"computes {flops / 1e9:.4g} Gflop, so it needs {rate:.4g} Tflop/s; {device.name} has {device.fastest:.4g} at most"
+        )
     else:
         reason = f"{speed:.0f} GB/s and {rate:.3g} Tflop/s" + (" (its data fit in the cache)" if cost.bytes <= cache else "")
     weaker = _needed_precision(rate, device)
@@ -115,6 +117,20 @@ def table(rows: list[Claim], device_name: str) -> Table:
     for column in ("problem", "ms", "at least", "verdict", "why"):
         made.add_column(column, overflow="fold")
     for r in sorted(rows, key=lambda r: (not r.impossible, r.implies_precision is None)):
-        word = "[red]impossible" if r.impossible else "[yellow]not judged" if r.impossible is None else f"[yellow]implies {r.implies_precision}" if r.implies_precision else "possible"
-        made.add_row(r.problem, "" if r.time_ms is None else f"{r.time_ms:.4g}", "" if r.floor_ms is None else f"{r.floor_ms:.4g}", word, r.reason)
+        word = (
+            "[red]impossible"
+            if r.impossible
+            else "[yellow]not judged"
+            if r.impossible is None
+            else f"[yellow]implies {r.implies_precision}"
+            if r.implies_precision
+            else "possible"
+        )
+        made.add_row(
+            r.problem,
+            "" if r.time_ms is None else f"{r.time_ms:.4g}",
+            "" if r.floor_ms is None else f"{r.floor_ms:.4g}",
+            word,
+            r.reason,
+        )
     return made

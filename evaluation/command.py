@@ -19,7 +19,9 @@ class Usage(WarploomError):
 
 def _fail(error: WarploomError, as_json: bool) -> int:
     if as_json:
-        print(json.dumps({"error": {"code": error.code, "message": error.message + (f" ({error.hint})" if error.hint else "")}}))
+        print(
+            json.dumps({"error": {"code": error.code, "message": error.message + (f" ({error.hint})" if error.hint else "")}})
+        )
     else:
         print(str(error), file=sys.stderr)
     return error.exit_code

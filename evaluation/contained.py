@@ -6,6 +6,7 @@ reply's arrival. Everything the other side says is checked for form and otherwis
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import select
@@ -119,7 +120,9 @@ class Contained:
         for a, b in zip(first.split(), second.split()):
             told = (int(b) - int(a)) / 1e9
             if not least * 0.9 - 0.002 < told < most * 1.1 + 0.002:
-                return Finding("timer-tamper", f"its clock moved {told * 1e3:.1f} ms in {least * 1e3:.0f} to {most * 1e3:.0f} ms")
+                return Finding(
+                    "timer-tamper", f"its clock moved {told * 1e3:.1f} ms in {least * 1e3:.0f} to {most * 1e3:.0f} ms"
+                )
         return None
 
     def close(self) -> None:
@@ -189,18 +192,18 @@ class Contained:
         if verb == "no-model":
             return self._end(Finding("compile-error", " ".join(words[1:])[:300]))
         if verb == "gone":
-            return self._end(_by_signal(number, when, False) if number else Finding("crash", f"it left {when} (exit {words[-1]})"))
+            return self._end(
+                _by_signal(number, when, False) if number else Finding("crash", f"it left {when} (exit {words[-1]})")
+            )
         if verb in {"no-library", "no-kernel"}:
-            why = "it defines no extern \"C\" kernel" if verb == "no-kernel" else "it cannot be loaded: " + " ".join(words[1:])
+            why = 'it defines no extern "C" kernel' if verb == "no-kernel" else "it cannot be loaded: " + " ".join(words[1:])
             return self._end(Finding("compile-error", why[:300]))
         return self._end(Finding("sandbox-violation", f"it spoke out of turn on the judge's channel {when}"))
 
     def _gone(self, when: str) -> Finding:
         """The process ended without a word."""
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            pass
         code = self.process.poll()
         self.close()
         if code is None or code == 0:

@@ -118,7 +118,9 @@ def _worst(at, ratio, error, values, value, wanted, got, argument, poisoned) -> 
         return Miss(at, (), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, ())
     bad = ratio > 1
     worst = int(np.argmax(ratio))
-    index, first = (tuple(int(i) for i in np.unravel_index(i, got.shape)) for i in (worst, int(np.argmax(bad)) if bad.any() else worst))
+    index, first = (
+        tuple(int(i) for i in np.unravel_index(i, got.shape)) for i in (worst, int(np.argmax(bad)) if bad.any() else worst)
+    )
     tolerance = float(wanted.tolerance.reshape(-1)[worst]) if wanted.tolerance is not None else 0.0
     eager = float(abs(float(wanted.eager.reshape(-1)[worst]) - value[worst])) if wanted.tolerance is not None else 0.0
     return Miss(

@@ -18,7 +18,19 @@ from torch.utils.flop_counter import FlopCounterMode
 from .rounding import VIEWS, name_of
 
 _PICKS = {"embedding", "index_select", "gather", "index", "take", "take_along_dim", "_embedding_bag", "embedding_bag"}
-_METADATA = {"empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "new_zeros", "new_empty", "new_ones", "detach", "alias"}
+_METADATA = {
+    "empty_like",
+    "zeros_like",
+    "ones_like",
+    "full_like",
+    "rand_like",
+    "randn_like",
+    "new_zeros",
+    "new_empty",
+    "new_ones",
+    "detach",
+    "alias",
+}
 
 
 @dataclass(frozen=True)
@@ -108,4 +120,6 @@ def measure(run: Callable[[], object], inputs: list[torch.Tensor], state: list[t
     made = sum(t.numel() * t.element_size() for t in _tensors(outputs if isinstance(outputs, list | tuple) else [outputs]))
     convolution = sum(int(n) for op, n in counter.get_flop_counts().get("Global", {}).items() if "conv" in str(op))
     other = sum(n for _, n in consumption.calls)
-    return Cost(sum(consumption.read.values()) + made, int(counter.get_total_flops()), other, convolution), Calls(tuple(consumption.calls), tuple(spoken.names))
+    return Cost(sum(consumption.read.values()) + made, int(counter.get_total_flops()), other, convolution), Calls(
+        tuple(consumption.calls), tuple(spoken.names)
+    )

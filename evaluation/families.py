@@ -57,7 +57,7 @@ def _normal(scale: float, shift: float = 0.0) -> Draw:
 
 
 def _constant_rows(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    rows = rng.uniform(0.3, 1.7, shape[:-1] + (1,)) if shape else rng.uniform(0.3, 1.7, ())
+    rows = rng.uniform(0.3, 1.7, (*shape[:-1], 1)) if shape else rng.uniform(0.3, 1.7, ())
     return np.broadcast_to(rows, shape)
 
 
@@ -87,14 +87,14 @@ def _spikes(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     values = rng.standard_normal(shape)
     if not shape:
         return values
-    at = rng.integers(0, shape[-1], shape[:-1] + (1,))
+    at = rng.integers(0, shape[-1], (*shape[:-1], 1))
     size = np.copysign(rng.uniform(20, 40, at.shape), rng.standard_normal(at.shape))
     np.put_along_axis(values, at, size, -1)
     return values
 
 
 def _scaled_rows(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    scale = 10.0 ** rng.uniform(-2, 2, shape[:-1] + (1,)) if shape else 1.0
+    scale = 10.0 ** rng.uniform(-2, 2, (*shape[:-1], 1)) if shape else 1.0
     return rng.standard_normal(shape) * scale
 
 

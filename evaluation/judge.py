@@ -8,7 +8,9 @@ for its name.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -24,13 +26,15 @@ from .trial import Cases, Trial
 from .verdict import Finding, Verdict, rejected
 from .workers import Maker, maker_for
 
+_MEMORY = "/dev/shm"
+
 
 @dataclass(frozen=True)
 class Settings:
     """Bounds of one verdict, in seconds, and what to measure."""
 
     threads: int = 0
-    open_s: float = 60.0
+    open_s: float = 40.0
     reference_s: float = 5.0
     timing_s: float = 2.0
     measure: bool = True
@@ -44,7 +48,7 @@ class Judge:
     Raises `MissingTool` (exit 3) where there is no sandbox and `Settings.unsafe` is not set.
     """
 
-    def __init__(self, settings: Settings = Settings()):  # noqa: B008
+    def __init__(self, settings: Settings = Settings()):
         self.settings = settings
         self.threads = settings.threads or thread_count()
         self.sandbox = Sandbox(enabled=False) if settings.unsafe else required()
@@ -78,11 +82,15 @@ class Judge:
         started = time.perf_counter()
         with contextlib.ExitStack() as stack:
             reference = ReferenceProcess(self.host)
+            folder = stack.enter_context(
+                tempfile.TemporaryDirectory(
+                    prefix="warploom-judge-", dir=_MEMORY if os.path.isdir(_MEMORY) else None, ignore_cleanup_errors=True
+                )
+            )
             stack.callback(reference.close)
-            reference.send("open", task, secrets.randbits(48))
+            reference.send("open", task, secrets.randbits(48), folder)
             maker, refused = self._build(candidate)
             description = reference.receive("open", self.settings.open_s)
-            stack.callback(lambda: _clean(reference))
             seen = {"task": task.name, "candidate": candidate.name, "threads": self.threads}
             if maker is None:
                 return rejected([refused], **seen, seconds=time.perf_counter() - started) if refused else rejected([])
@@ -95,10 +103,19 @@ class Judge:
         except build.NotBuilt as error:
             return None, error.finding
 
-    def _judged(self, task: Task, candidate: Candidate, reference: ReferenceProcess, description, maker: Maker, started: float, seen: dict) -> Verdict:
+    def _judged(
+        self,
+        task: Task,
+        candidate: Candidate,
+        reference: ReferenceProcess,
+        description,
+        maker: Maker,
+        started: float,
+        seen: dict,
+    ) -> Verdict:
         try:
             maker.describe(description, reference)
-        except Ended as end:
+        except (Ended, build.NotBuilt) as end:
             return rejected([end.finding], **seen, seconds=time.perf_counter() - started)
         cases = Cases(reference, description, self.settings.reference_s)
         trial = Trial(cases, maker, description, self.threads)
@@ -141,11 +158,6 @@ class Judge:
             notes=tuple([*description.notes, *trial.notes]),
             **seen,
         )
-
-
-def _clean(reference: ReferenceProcess) -> None:
-    with contextlib.suppress(Exception):
-        reference.call("cleanup", timeout=5)
 
 
 def warm_up(judge: Judge) -> threading.Thread:

@@ -55,7 +55,9 @@ def reference_call(reference: Calls, operators: list[tuple[str, int]], spoken: l
     return Finding("reference-call", f"it reaches torch's {', '.join(sorted({u.removeprefix('+') for u in used}))}")
 
 
-def _fuses(wanted: list[tuple[str, int]], wanted_spoken: Sequence[str], reached: list[tuple[str, int]], spoken: Sequence[str]) -> bool:
+def _fuses(
+    wanted: list[tuple[str, int]], wanted_spoken: Sequence[str], reached: list[tuple[str, int]], spoken: Sequence[str]
+) -> bool:
     """Fewer steps than the reference: by the functions spoken, or by the operators where both speak of as many."""
     ours, theirs = _steps(spoken), _steps(wanted_spoken)
     if theirs > 1 and 0 < ours < theirs:

@@ -28,7 +28,9 @@ def layout_for(signature: Signature, slots: int) -> Layout:
     return lay_out([a.nbytes for a in signature.tensors], slots)
 
 
-def start(library: Library, source: str, signature: Signature, scalars: tuple, slots: int, threads: int, sandbox: Sandbox) -> Contained:
+def start(
+    library: Library, source: str, signature: Signature, scalars: tuple, slots: int, threads: int, sandbox: Sandbox
+) -> Contained:
     """Starts the runner on a library. Raises `Ended` where it does not load."""
     if library.names & CLOCKS:
         raise Ended(Finding("timer-tamper", f"it defines {', '.join(sorted(library.names & CLOCKS))}"))
@@ -37,7 +39,11 @@ def start(library: Library, source: str, signature: Signature, scalars: tuple, s
     program, code = sealed_file("runner", runner()), sealed_file("kernel", library.content)
     plan = sealed_file("plan", _plan(arena.layout, signature, scalars, source).encode())
     fds = (theirs.fileno(), arena.fd, code, plan, program)
-    arguments = [f"/proc/self/fd/{program}", *map(str, (theirs.fileno(), theirs.fileno(), arena.fd, code, plan, arena.layout.size)), "kernel"]
+    arguments = [
+        f"/proc/self/fd/{program}",
+        *map(str, (theirs.fileno(), theirs.fileno(), arena.fd, code, plan, arena.layout.size)),
+        "kernel",
+    ]
     limits = Limits(cpu_s=600, memory=arena.layout.size + 6 * GIB, file=16 << 20, processes=160)
     environment = {"OMP_NUM_THREADS": str(threads), "OMP_DYNAMIC": "false", "OMP_STACKSIZE": "8M", "GOMP_SPINCOUNT": "20000"}
     process = sandbox.start(arguments, limits=limits, fds=fds, environment=environment)
@@ -69,7 +75,11 @@ def _scalar(kind: str, declared: str, value) -> str:
         if declared.startswith(("float", "double")):
             value = float(value)
         return f"i {int(value) & (2**64 - 1):x}"
-    bits = np.float32(value).view(np.uint32) if "float" in declared.split() else struct.unpack("<Q", struct.pack("<d", float(value)))[0]
+    bits = (
+        np.float32(value).view(np.uint32)
+        if "float" in declared.split()
+        else struct.unpack("<Q", struct.pack("<d", float(value)))[0]
+    )
     return f"d {int(bits):x}"
 
 

@@ -31,13 +31,17 @@ class PythonParent:
     def __init__(self, sandbox: Sandbox, threads: int):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         program = Path(__file__).with_name("worker") / "nest.py"
-        roots = tuple(dict.fromkeys(os.path.realpath(p) for p in (sys.base_prefix, sys.prefix) if not os.path.realpath(p).startswith("/usr")))
+        roots = tuple(
+            dict.fromkeys(
+                os.path.realpath(p) for p in (sys.base_prefix, sys.prefix) if not os.path.realpath(p).startswith("/usr")
+            )
+        )
         script = sealed_file("nest", program.read_bytes())
         environment = {
             "OMP_NUM_THREADS": str(threads), "PYTHONDONTWRITEBYTECODE": "1", "TRITON_INTERPRET": "1", "USER": "candidate",
             "TORCHINDUCTOR_CACHE_DIR": "/tmp/inductor", "PYTHONPATH": ":".join(p for p in sys.path if p.endswith("site-packages")),
         }  # fmt: skip
-        self._said = tempfile.TemporaryFile()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = sandbox.start(
             [sys.executable, f"/proc/self/fd/{script}", str(theirs.fileno())],
             limits=Limits(cpu_s=36000, memory=64 * GIB, processes=256, open_files=512),
@@ -45,7 +49,7 @@ class PythonParent:
             read_only=roots if sandbox.enabled else (),
             environment=environment,
             capabilities=("CAP_SYS_ADMIN", "CAP_SETPCAP"),
-            stderr=self._said,
+            stderr=self._said.fileno(),
         )
         theirs.close()
         os.close(script)
@@ -151,5 +155,3 @@ class PythonMaker:
 
     def close(self) -> None:
         pass
-
-

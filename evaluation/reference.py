@@ -9,9 +9,7 @@ import copy
 import os
 import pickle
 import random
-import shutil
 import sys
-import tempfile
 import time
 import types
 from dataclasses import dataclass
@@ -26,7 +24,15 @@ from .rounding import Disturbed
 from .signature import Argument, Signature
 from .task import Task
 
-UNITS = {"float64": 2.0**-53, "float32": 2.0**-24, "tf32": 2.0**-11, "fp16": 2.0**-11, "bf16": 2.0**-8, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+UNITS = {
+    "float64": 2.0**-53,
+    "float32": 2.0**-24,
+    "tf32": 2.0**-11,
+    "fp16": 2.0**-11,
+    "bf16": 2.0**-8,
+    "float16": 2.0**-11,
+    "bfloat16": 2.0**-8,
+}
 UNTIED = {"topk", "sort", "kthvalue", "median", "mode", "nanmedian", "argsort"}
 _TINY = 1e-37
 
@@ -91,10 +97,10 @@ class Reference:
         self.scalars: list | None = None
 
     # ---- opening ----
-    def open(self, task: Task, seed: int) -> Description:
-        """Runs the task's source, draws its own inputs twice and describes its call."""
+    def open(self, task: Task, seed: int, folder: str) -> Description:
+        """Runs the task's source, draws its own inputs twice and describes its call; cases are written to the folder."""
         torch.set_num_threads(self.threads)
-        self.task, self.folder = task, tempfile.mkdtemp(prefix="warploom-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+        self.task, self.folder = task, folder
         self.module = _load(task)
         self.init_seed = seed
         _seed(seed)
@@ -103,7 +109,9 @@ class Reference:
         first, second = self._own(seed + 1), self._own(seed + 2)
         self.spec = [_describe(i, value) for i, value in enumerate(first)]
         self.promises = [
-            families.promise(_stored(a), _stored(b)) if isinstance(a, torch.Tensor) and a.is_floating_point() and a.dtype == torch.float32 else families.Promise(keep=True)
+            families.promise(_stored(a), _stored(b))
+            if isinstance(a, torch.Tensor) and a.is_floating_point() and a.dtype == torch.float32
+            else families.Promise(keep=True)
             for a, b in zip(first, second)
         ]
         self.state_names = list(self.model.state_dict())
@@ -132,14 +140,20 @@ class Reference:
         kept = [v.clone() if isinstance(v, torch.Tensor) else v for v in inputs]
         outputs, seconds = self._timed(inputs, state)
         again, faster = self._timed(kept, state, seed + 99)
-        mutated = tuple(i for i, (a, b) in enumerate(zip(inputs, self._own(seed + 1))) if isinstance(a, torch.Tensor) and not _same(a, b))
+        mutated = tuple(
+            i for i, (a, b) in enumerate(zip(inputs, self._own(seed + 1))) if isinstance(a, torch.Tensor) and not _same(a, b)
+        )
         if not all(_close(a, b) for a, b in zip(outputs, again)):
             raise Refused("the reference is random: equal inputs give different outputs")
         arguments = [a for a in self.spec]
         arguments += [_tensor(f"state {n}", "state", t) for n, t in self.model.state_dict().items()]
         arguments += [_tensor(f"output {i}", "output", t) for i, t in enumerate(outputs)]
         self.signature = Signature(tuple(arguments))
-        floats = [t.dtype for t in [*inputs, *self.model.state_dict().values()] if isinstance(t, torch.Tensor) and t.is_floating_point()]
+        floats = [
+            t.dtype
+            for t in [*inputs, *self.model.state_dict().values()]
+            if isinstance(t, torch.Tensor) and t.is_floating_point()
+        ]
         self.unit = max([UNITS.get(str(d).removeprefix("torch."), 2.0**-24) for d in floats] or [2.0**-24])
         if self.task.precision != "float32":
             self.unit = max(self.unit, UNITS[self.task.precision])
@@ -195,10 +209,18 @@ class Reference:
         kind, _, number = family.partition(":")
         rng = np.random.default_rng([seed, int(number)])
         free = [i for i, p in enumerate(self.promises) if not p.keep]
-        chosen = set(rng.permutation(free)[: 1 + int(rng.integers(0, max(1, len(free))))].tolist()) if kind == "touch" else set(free)
-        change, count = (families.touched, 1 if int(number) % 2 else 12) if kind == "touch" else (families.few, 64 if int(number) % 2 else 6)
+        chosen = (
+            set(rng.permutation(free)[: 1 + int(rng.integers(0, max(1, len(free))))].tolist()) if kind == "touch" else set(free)
+        )
+        change, count = (
+            (families.touched, 1 if int(number) % 2 else 12)
+            if kind == "touch"
+            else (families.few, 64 if int(number) % 2 else 6)
+        )
         return [
-            torch.from_numpy(np.ascontiguousarray(self.promises[i].hold(change(rng, v.numpy(), count)))).to(v.dtype) if i in chosen else v
+            torch.from_numpy(np.ascontiguousarray(self.promises[i].hold(change(rng, v.numpy(), count)))).to(v.dtype)
+            if i in chosen
+            else v
             for i, v in enumerate(own)
         ]
 
@@ -230,7 +252,9 @@ class Reference:
             self._wide = copy.deepcopy(self.model).double()
         return self._wide
 
-    def _disturbed(self, inputs: list, state: dict, seed: int, coherent: bool, silent: bool) -> tuple[list[torch.Tensor], Disturbed]:
+    def _disturbed(
+        self, inputs: list, state: dict, seed: int, coherent: bool, silent: bool
+    ) -> tuple[list[torch.Tensor], Disturbed]:
         self.wide.load_state_dict(state)
         mode = Disturbed(self.unit, seed, coherent, silent)
         wide = [_widened(v) for v in inputs]
@@ -253,9 +277,13 @@ class Reference:
             return f"{family}: {type(error).__name__}"
         self.cases[key] = (inputs, state)
         values = [*inputs, *state.values()]
-        arrays = tuple(self._save(f"{key}-in{i}", _stored(v)) if isinstance(v, torch.Tensor) else None for i, v in enumerate(values))
+        arrays = tuple(
+            self._save(f"{key}-in{i}", _stored(v)) if isinstance(v, torch.Tensor) else None for i, v in enumerate(values)
+        )
         scalars = tuple(None if isinstance(v, torch.Tensor) else v for v in values)
-        return CaseFiles(family, arrays, scalars, tuple(self._write(key, i, *e) for i, e in enumerate(made)), time.perf_counter() - started)
+        return CaseFiles(
+            family, arrays, scalars, tuple(self._write(key, i, *e) for i, e in enumerate(made)), time.perf_counter() - started
+        )
 
     def _judged(self, family: str, inputs: list, state: dict, seed: int, draws: int) -> list[tuple]:
         kind = families.BY_NAME.get(family.partition(":")[0])
@@ -269,7 +297,9 @@ class Reference:
         coherent = bool(kind and kind.coherent) or (own and self._is_flat(inputs))
         return [
             (value, tolerance, single)
-            for value, tolerance, single in zip(exact, self._tolerances(inputs, state, exact, eager, seed, coherent, draws), eager)
+            for value, tolerance, single in zip(
+                exact, self._tolerances(inputs, state, exact, eager, seed, coherent, draws), eager
+            )
         ]
 
     def _is_flat(self, inputs: list) -> bool:
@@ -290,15 +320,16 @@ class Reference:
     def _movement(self, inputs, state, exact, seed, coherent, draws) -> list[torch.Tensor]:
         """How far each output moves under float32-sized disturbances of every operator."""
         _, quiet = self._disturbed(inputs, state, seed, coherent, True)
-        if quiet.sources == 1 and len(exact) == 1 and quiet.amplitude is not None and quiet.amplitude.numel() == exact[0].numel():
-            if quiet.last is not None and torch.equal(torch.nan_to_num(quiet.last.reshape(-1)), torch.nan_to_num(exact[0].reshape(-1).double())):
-                return [quiet.amplitude.broadcast_to(quiet.last.shape).reshape(exact[0].shape)]
+        if len(exact) == 1 and quiet.amplitude is not None and quiet.is_last(exact[0]):
+            return [quiet.amplitude.reshape(exact[0].shape)]
         moved = [torch.zeros(v.shape, dtype=torch.float64) for v in exact]
         for draw in range(draws):
             noisy, _ = self._disturbed(inputs, state, seed * 31 + draw, coherent, False)
             for at, (value, changed) in enumerate(zip(exact, noisy)):
                 if value.is_floating_point():
-                    moved[at] = torch.maximum(moved[at], torch.nan_to_num((changed.double() - value.double()).abs(), nan=0.0, posinf=0.0))
+                    moved[at] = torch.maximum(
+                        moved[at], torch.nan_to_num((changed.double() - value.double()).abs(), nan=0.0, posinf=0.0)
+                    )
         return moved
 
     def _write(self, key: str, at: int, value, tolerance, eager) -> Expected:
@@ -308,7 +339,9 @@ class Reference:
         return Expected(
             self._save(f"{key}-v{at}", exact),
             self._save(f"{key}-t{at}", tolerance.float().numpy()) if tolerance is not None else "",
-            self._save(f"{key}-e{at}", eager.double().numpy().astype(np.float32) if eager.is_floating_point() else _stored(eager)),
+            self._save(
+                f"{key}-e{at}", eager.double().numpy().astype(np.float32) if eager.is_floating_point() else _stored(eager)
+            ),
             nan,
         )
 
@@ -342,7 +375,9 @@ class Reference:
         for name, dtype in (("bf16", torch.bfloat16), ("fp16", torch.float16), ("tf32", None)):
             low = [_rounded(v, dtype) if isinstance(v, torch.Tensor) else v for v in inputs]
             low_state = {k: _rounded(v, dtype) for k, v in state.items()}
-            made[name] = tuple(self._save(f"{key}-{name}{i}", v.double().numpy()) for i, v in enumerate(self._exact(low, low_state)))
+            made[name] = tuple(
+                self._save(f"{key}-{name}{i}", v.double().numpy()) for i, v in enumerate(self._exact(low, low_state))
+            )
         return made
 
     def moved_by(self, key: str, changes: list[tuple[int, int, float]]) -> list[tuple[str, ...]]:
@@ -354,7 +389,12 @@ class Reference:
             changed = [v.clone() if isinstance(v, torch.Tensor) else v for v in inputs]
             changed[which].view(-1)[at] = value
             after = self._exact(changed, state)
-            made.append(tuple(self._save(f"{key}-d{n}-{i}", (a.double() - b.double()).abs().numpy()) for i, (a, b) in enumerate(zip(after, before))))
+            made.append(
+                tuple(
+                    self._save(f"{key}-d{n}-{i}", (a.double() - b.double()).abs().numpy())
+                    for i, (a, b) in enumerate(zip(after, before))
+                )
+            )
         return made
 
     def time(self, keys: list[str]) -> int:
@@ -378,11 +418,6 @@ class Reference:
         """From now on the weights are those that one seed makes in a fresh model."""
         _seed(self.init_seed)
         self.initial = {k: v.clone() for k, v in self._make_model().state_dict().items()}
-        return 0
-
-    def cleanup(self) -> int:
-        """Removes the case files."""
-        shutil.rmtree(self.folder, ignore_errors=True)
         return 0
 
 
@@ -432,7 +467,13 @@ def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def _widened(value):
-    return value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value.clone() if isinstance(value, torch.Tensor) else value
+    return (
+        value.double()
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+        else value.clone()
+        if isinstance(value, torch.Tensor)
+        else value
+    )
 
 
 def _rounded(value: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:

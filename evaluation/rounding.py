@@ -80,6 +80,12 @@ class Disturbed(TorchDispatchMode):
         amplitude = self._amplitude(name, func, out, args, kwargs)
         return self._disturb(out, amplitude)
 
+    def is_last(self, output: torch.Tensor) -> bool:
+        """True where one operator alone was disturbed and `output` is its result."""
+        if self.sources != 1 or self.amplitude is None or self.last is None or self.amplitude.numel() != output.numel():
+            return False
+        return torch.equal(torch.nan_to_num(self.last.reshape(-1)), torch.nan_to_num(output.reshape(-1).double()))
+
     def _disturb(self, out, amplitude):
         head = out[0] if isinstance(out, tuple | list) else out
         if not isinstance(head, torch.Tensor) or not head.dtype.is_floating_point or head.dtype != torch.float64:
@@ -105,7 +111,9 @@ class Disturbed(TorchDispatchMode):
         disturbed = self._disturb(head, noise)
         if not isinstance(out, tuple):
             return disturbed
-        return disturbed, self._disturb(out[1], self.unit * growth * (mean.abs() + 2 * torch.sqrt((variance + mean * mean) / n)))
+        return disturbed, self._disturb(
+            out[1], self.unit * growth * (mean.abs() + 2 * torch.sqrt((variance + mean * mean) / n))
+        )
 
     def _growth(self, count, alike: bool):
         """Units in the last place by which a plain sum of `count` terms may be off, per unit of its partial sums."""

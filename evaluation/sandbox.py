@@ -103,7 +103,10 @@ def unavailable() -> tuple[str, str] | None:
     _, said = probe.communicate(timeout=30)
     if probe.returncode:
         why = said.decode(errors="replace").strip().splitlines()
-        return f"bubblewrap fails: {why[-1] if why else 'no message'}", "allow user namespaces, or accept the risk with --unsafe-no-sandbox"
+        return (
+            f"bubblewrap fails: {why[-1] if why else 'no message'}",
+            "allow user namespaces, or accept the risk with --unsafe-no-sandbox",
+        )
     return None
 
 

@@ -27,10 +27,20 @@ def _head(verdict: Verdict) -> Text:
 def _facts(verdict: Verdict) -> list[tuple[str, str]]:
     facts = []
     if verdict.max_error is not None and verdict.tolerance is not None:
-        facts.append(("error", f"{verdict.max_error:.3g} at worst, {verdict.tolerance:.3g} allowed there, eager makes {verdict.reference_error or 0:.3g}; {verdict.trials} calls checked"))
+        facts.append(
+            (
+                "error",
+                f"{verdict.max_error:.3g} at worst, {verdict.tolerance:.3g} allowed there, eager makes {verdict.reference_error or 0:.3g}; {verdict.trials} calls checked",
+            )
+        )
     m = verdict.measured
     if m and verdict.accepted:
-        facts.append(("speed", f"{m.time_ms:.4g} ms ({m.warm_ms:.4g} warm), {m.baseline} {m.baseline_ms:.4g} ms: {m.speedup:.2f}x [{m.interval[0]:.2f}, {m.interval[1]:.2f}], {verdict.threads} threads"))
+        facts.append(
+            (
+                "speed",
+                f"{m.time_ms:.4g} ms ({m.warm_ms:.4g} warm), {m.baseline} {m.baseline_ms:.4g} ms: {m.speedup:.2f}x [{m.interval[0]:.2f}, {m.interval[1]:.2f}], {verdict.threads} threads",
+            )
+        )
     if m and m.noise > 0.3:
         facts.append(("noise", f"the machine is busy: a fixed piece of work varies by {m.noise:.0%}"))
     if verdict.roofline_fraction and verdict.accepted:

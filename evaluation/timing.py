@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .correctness import Case
 from .contained import Contained
+from .correctness import Case
 from .host import ReferenceProcess
 from .trial import Trial
 from .verdict import Finding, Measured
@@ -90,7 +90,9 @@ def _cases(trial: Trial, reference: ReferenceProcess) -> list[Case]:
     return [trial.cases.kept[k] for k in keys]
 
 
-def _round(trial: Trial, contained: Contained, reference: ReferenceProcess, turn: list[Case], kind: str, empty, samples: _Samples) -> list[Finding]:
+def _round(
+    trial: Trial, contained: Contained, reference: ReferenceProcess, turn: list[Case], kind: str, empty, samples: _Samples
+) -> list[Finding]:
     for slot, case in enumerate(turn):
         trial.fill(contained, slot, case, kind)
     seconds = contained.run(0, len(turn), trial.call_s * len(turn))

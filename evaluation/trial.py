@@ -180,7 +180,9 @@ class Trial:
                 number = len(misses)
                 misses.append(compare(number, copy, argument, case.outputs[number], poisoned))
                 outputs.append(copy)
-            elif not self._may_change(position, argument) and not np.array_equal(seen.view(np.uint8).reshape(-1), np.ascontiguousarray(array).view(np.uint8).reshape(-1)):
+            elif not self._may_change(position, argument) and not np.array_equal(
+                seen.view(np.uint8).reshape(-1), np.ascontiguousarray(array).view(np.uint8).reshape(-1)
+            ):
                 found.append(Finding("input-mutation", f"{argument.name} was changed", f"inputs {case.family!r}"))
         self.checked += 1
         self._note(contained, case, misses, outputs, poisoned)
@@ -188,7 +190,10 @@ class Trial:
 
     def _may_change(self, position: int, argument) -> bool:
         """What the reference itself changes (running statistics) a candidate may change too."""
-        return position in self.description.mutated or (argument.role == "state" and argument.name.rsplit(".", 1)[-1] in {"running_mean", "running_var", "num_batches_tracked"})
+        return position in self.description.mutated or (
+            argument.role == "state"
+            and argument.name.rsplit(".", 1)[-1] in {"running_mean", "running_var", "num_batches_tracked"}
+        )
 
     def _note(self, contained: Contained, case: Case, misses: list[Miss], outputs: list[np.ndarray], poisoned: str) -> None:
         for miss in misses:

@@ -60,4 +60,8 @@ def maker_for(candidate: Candidate, sandbox: Sandbox, threads: int, parents: dic
         if "python" not in parents:
             parents["python"] = PythonParent(sandbox, threads)
         return PythonMaker(candidate, parents["python"])  # pyright: ignore[reportArgumentType]
+    if candidate.language == "cuda":
+        from .cuda import CudaMaker
+
+        return CudaMaker(candidate, sandbox)
     return NativeMaker(build(candidate.source, candidate.language, sandbox), candidate.source, sandbox)

@@ -118,7 +118,10 @@ def read_zoo(folder: str | Path) -> list[Labelled]:
             if label:
                 found.append(Labelled(task, path, label))
     if not found:
-        raise Unreadable(f"no labelled candidates below {str(folder)!r}", hint="FOLDER/TASK/task.py and candidates that begin with `// expect: CODE`")
+        raise Unreadable(
+            f"no labelled candidates below {str(folder)!r}",
+            hint="FOLDER/TASK/task.py and candidates that begin with `// expect: CODE`",
+        )
     return found
 
 
@@ -144,7 +147,10 @@ def judge_zoo(folder: str | Path, judge, progress: Callable[[str], None]) -> Sco
         outcomes.append(outcome)
         mark = "ok " if outcome.fits else "?? " if outcome.accepted == labelled.honest else "!! "
         said = "accepted" if outcome.accepted else " ".join(outcome.reasons)
-        progress(f"{mark}{_short(labelled.path):<44} {outcome.seconds:5.1f} s  {said}" + ("" if outcome.fits else f"  (expected {' '.join(labelled.expected)}: {outcome.message})"))
+        progress(
+            f"{mark}{_short(labelled.path):<44} {outcome.seconds:5.1f} s  {said}"
+            + ("" if outcome.fits else f"  (expected {' '.join(labelled.expected)}: {outcome.message})")
+        )
     return Score(tuple(outcomes))
 
 

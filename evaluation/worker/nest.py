@@ -47,7 +47,8 @@ def contain(plan: dict) -> None:
     checked(libc.mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, b"size=512m"), "tmpfs")
     checked(libc.mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV, None), "proc")
     os.chdir("/tmp")
-    now = int(open("/proc/self/statm").read().split()[0]) * 4096
+    with open("/proc/self/statm") as file:
+        now = int(file.read().split()[0]) * 4096
     most = now + plan["arena"] + plan["memory"]
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_FSIZE, (256 << 20, 256 << 20))
@@ -84,7 +85,10 @@ def clocks() -> dict[str, object]:
     """The objects that tell time; a candidate has no reason to exchange them."""
     import torch
 
-    found = {f"time.{n}": getattr(time, n) for n in ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time")}
+    found = {
+        f"time.{n}": getattr(time, n)
+        for n in ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time")
+    }
     found |= {"torch.cuda.synchronize": torch.cuda.synchronize, "torch.cuda.Event": torch.cuda.Event}
     event = torch.cuda.Event
     return found | {"torch.cuda.Event.elapsed_time": event.elapsed_time, "torch.cuda.Event.record": event.record}
@@ -102,7 +106,9 @@ class Candidate:
         self.shown = clocks()
         self.arena = mmap.mmap(arena_fd, plan["arena"])
         os.close(arena_fd)
-        self.slots = [[self.tensor(argument, offset) for argument, offset in zip(plan["tensors"], offsets)] for offsets in plan["slots"]]
+        self.slots = [
+            [self.tensor(argument, offset) for argument, offset in zip(plan["tensors"], offsets)] for offsets in plan["slots"]
+        ]
         self.results: dict[int, object] = {}
         torch.set_num_threads(plan["threads"])
         self.watch_files()
@@ -133,7 +139,9 @@ class Candidate:
             if event == "open" and isinstance(args[0], str | bytes):
                 path = os.path.normpath(os.path.join("/tmp", os.fsdecode(args[0])))
                 writes = isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-                if path in {"/etc/shadow", "/etc/gshadow", "/proc/self/mem"} or (writes and not path.startswith(("/tmp/", "/dev/", "/proc/self/fd"))):
+                if path in {"/etc/shadow", "/etc/gshadow", "/proc/self/mem"} or (
+                    writes and not path.startswith(("/tmp/", "/dev/", "/proc/self/fd"))
+                ):
                     end(f"violation it opened {path!r}")
             elif event in {"socket.connect", "os.setuid", "os.unshare"} or (event == "os.kill" and args[0] != os.getpid()):
                 end(f"violation it called {event}")
@@ -205,7 +213,9 @@ class Candidate:
             if type(value) not in (torch.Tensor, torch.nn.Parameter) or value.device.type != "cpu":
                 self.end(f"shape output {number} is a {type(value).__name__}, not a plain CPU tensor")
             if value.shape != place.shape or value.dtype != place.dtype:
-                self.end(f"shape output {number} is {value.dtype} {list(value.shape)}; {place.dtype} {list(place.shape)} is wanted")
+                self.end(
+                    f"shape output {number} is {value.dtype} {list(value.shape)}; {place.dtype} {list(place.shape)} is wanted"
+                )
             place.copy_(value.detach())
         self.say(f"collect {token}")
 
@@ -228,7 +238,10 @@ class Candidate:
                 calls.append([func._schema.name.split("::")[-1], max((t.numel() for t in leaves), default=0)])
                 return out
 
-        with torch.no_grad(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as seen:
+        with (
+            torch.no_grad(),
+            torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as seen,
+        ):
             self.models[0](*self.given[0])
         with torch.no_grad(), Watch(), Listen():
             self.models[0](*self.given[0])
