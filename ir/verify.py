@@ -292,4 +292,5 @@ STAGES: dict[str, tuple[str, ...]] = {
     "kernel": _KERNEL,
     "naive": ("no-calls", *_KERNEL),
     "syntax": ("names", INLINED, "types"),
+    "structure": ("names", INLINED, "fixed", "regions", "owned", "independence", "atomic"),  # accesses stay as they were
 }

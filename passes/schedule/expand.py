@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from ...ir.dependence import independent_of_order
 from ...ir.diagnostic import IllegalStep
@@ -28,6 +29,8 @@ class Expand(Step):
     The axes form a perfect nest (guards in it are copied to each tile loop) and have independent iterations. A buffer of one element
     becomes exactly the tile; a larger one keeps its dims before the tile's; axes bound to lanes come before all.
     """
+
+    stage: ClassVar[str] = "structure"
 
     axes: tuple[str, ...]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from ...ir.dependence import Conflict, by_buffer, commutes, independent_of_order, meeting, reaches
 from ...ir.diagnostic import IllegalStep
@@ -201,6 +202,8 @@ class Reorder(Step):
     places: one monoid, no scan).
     """
 
+    stage: ClassVar[str] = "structure"
+
     axes: tuple[str, ...]
 
     def apply(self, p: Program) -> Program:
@@ -287,6 +290,8 @@ class Fission(Step):
     iteration.
     """
 
+    stage: ClassVar[str] = "structure"
+
     axis: str
     at: int = 0
 
@@ -358,6 +363,8 @@ class Fuse(Step):
 
     Refused when T at an iteration needs S of a later one.
     """
+
+    stage: ClassVar[str] = "structure"
 
     first: str
     second: str
@@ -431,6 +438,8 @@ class Unroll(Step):
     unroll(i)            for i in serial(2): S(i)   ->   S(0); S(1)
     """
 
+    stage: ClassVar[str] = "structure"
+
     axis: str
 
     def apply(self, p: Program) -> Program:
@@ -454,6 +463,8 @@ class Bind(Step):
 
     Under `lanes`, a local that stands outside the nest and is indexed by its axes first becomes `owned`.
     """
+
+    stage: ClassVar[str] = "structure"
 
     axis: str
     kind: str
@@ -483,6 +494,8 @@ class Rename(Step):
     rename(j, jt, 1)     for j: S          ->   for j: S
                          for j: T               for jt: T
     """
+
+    stage: ClassVar[str] = "structure"
 
     old: str
     new: str

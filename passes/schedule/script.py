@@ -66,7 +66,7 @@ def run_step(program: Program, step: Step, check: bool = True) -> Program:
     if not check:
         return out
     try:
-        verify(out)
+        verify(out, step.stage)
     except (IllegalProgram, TypeMismatch) as e:
         raise IllegalStep(f"{print_step(step)} would break the rule {e.message}", hint=e.hint, place=e.place) from None
     return out

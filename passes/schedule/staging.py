@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from ...ir.diagnostic import IllegalStep
 from ...ir.expr import Cast, Const, Expr, Load, Op, Var, conjunction, loads, names, simplify, substitute, transform
@@ -184,6 +185,8 @@ class SetSpace(Step):
 
     set_space(t, shared)     t: local.f32[16]   ->   t: shared.f32[16]
     """
+
+    stage: ClassVar[str] = "structure"
 
     buffer: str
     space: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from ...ir.diagnostic import IllegalStep
 from ...ir.expr import Expr, Load, Op, Var, as_int, loads, names, simplify, sub, transform
@@ -34,7 +35,13 @@ Edit = Callable[[Stmt, Scope], Body | None]
 
 @dataclass(frozen=True)
 class Step:
-    """Base of all steps: the fields are the step's arguments, in the order in which the text form takes them."""
+    """Base of all steps: the fields are the step's arguments, in the order in which the text form takes them.
+
+    `stage`: the verifier's stage for what the step makes; `structure` where every access stays as it was, in an order that the
+    step has shown to be harmless.
+    """
+
+    stage: ClassVar[str] = "kernel"
 
     def apply(self, p: Program) -> Program:
         raise NotImplementedError

@@ -18,6 +18,7 @@ class Case:
         self.naive, self.sizes = kernel(r)
         verify(self.naive)
         program, self.steps = random_script(r, self.naive, r.randint(2, 10))
+        verify(program)
         self.program = replace(program, name=f"k{number}")
         self.inputs = inputs(self.naive, self.sizes, number)
 
