@@ -21,6 +21,8 @@
 #define WL_CHECK 1
 #include "warploom/block.h"
 
+extern "C" void* __tls_get_addr(size_t index[2]);
+
 namespace {
 
 using wl::Worker;
@@ -46,7 +48,8 @@ struct Region {
   unsigned shift = 2;
   Cell* cells = nullptr;
   bool tracked = false;
-  bool near(Address a) const { return a - (base - kRedZone) < bytes + 2 * kRedZone; }
+  Address red = kRedZone;  // shared variables have none: what lies beside them is somebody else's
+  bool near(Address a) const { return a - (base - red) < bytes + 2 * red; }
   bool shared() const { return kind == Kind::shared; }
 };
 
@@ -423,7 +426,8 @@ WL_QUIET int inspect_module(dl_phdr_info* info, size_t, void* data) {
   }
   if (!here) return 0;
   q.base = info->dlpi_addr;
-  q.tls = reinterpret_cast<Address>(info->dlpi_tls_data);
+  size_t index[2] = {info->dlpi_tls_modid, 0};  // dlpi_tls_data is null before the first use
+  q.tls = tls ? reinterpret_cast<Address>(__tls_get_addr(index)) : 0;
   q.tls_bytes = tls;
   return 1;
 }
@@ -546,6 +550,7 @@ WL_EXPORT void wl_check_block_begin(Worker* w) {
     g.fixed = Region{q.tls, q.tls_bytes, Kind::shared, "shared memory"};
     g.fixed.cells = new_cells(cell_count(g.fixed));
     g.fixed.tracked = true;
+    g.fixed.red = 0;
     insert_region(&g.fixed);
   }
   g.epoch = 0;

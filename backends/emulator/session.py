@@ -7,6 +7,7 @@ named on the command line, lying beside the source under the same stem, or in th
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import types
 from collections.abc import Sequence
@@ -151,6 +152,15 @@ def _run_extension(sources: Sequence[Path], reference: Path, options: Options) -
         got, findings, failure = _call_extension(sources, model, inputs, options)
     outputs = save_arrays({f"output{i}": t.numpy() for i, t in enumerate(got)}, options.out)
     return Session(outputs, tuple(findings), failure, None if failure else max_error(got, wanted))
+
+
+def _import(reference: Path) -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location("warploom_reference", reference)
+    if spec is None or spec.loader is None:
+        raise Unreadable(f"{reference} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _call_extension(sources: Sequence[Path], model: Any, inputs: Sequence[Any], options: Options):

@@ -70,6 +70,10 @@ struct Worker {
   unsigned pooled = 0, made = 0;
   char* starting = nullptr;
   // Shared memory
+  // Plain loops
+  char* loop_stack = nullptr;
+  bool loop_stack_tried = false, loop_good = false;
+  bool (*loop)(Worker&, const void* body) = nullptr;
   // The checker is another library: it starts fibers and parks lanes through these.
   void (*fiber_entry)() = nullptr;
   void (*step)(Worker&, const void* site) = nullptr;
@@ -445,6 +449,23 @@ WL_CALL inline bool run_block(Worker& w) {
   start_or_resume(w, static_cast<unsigned>(pick(w)), &w.main_sp);
   WL_HOOK(wl_check_block_end(&w));
   return !w.failed;
+}
+
+WL_QUIET inline void loop_main() {
+  Worker& w = *self;
+  w.loop_good = w.loop(w, w.body);
+  leave_block(w);
+}
+
+// Runs a block of plain loops on a stack with room for large local arrays.
+WL_CALL inline bool run_loop(Worker& w) {
+  if (!w.loop_stack_tried) {
+    w.loop_stack = map_loop_stack();
+    w.loop_stack_tried = true;
+  }
+  if (!w.loop_stack) return w.loop(w, w.body);
+  switch_stack(&w.main_sp, first_frame(w.loop_stack, 0, &loop_main, kLoopStackBytes));
+  return w.loop_good;
 }
 
 WL_QUIET inline void number_threads(Worker& w) {

@@ -36,9 +36,16 @@ inline char* map_stack() {
   return static_cast<char*>(base);
 }
 
+// A stack for plain loops, whose threads may hold large local arrays; null (then the caller's own serves) where memory is short.
+constexpr size_t kLoopStackBytes = size_t{512} << 20;
+inline char* map_loop_stack() {
+  void* base = mmap(nullptr, kLoopStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return base == MAP_FAILED ? nullptr : static_cast<char*>(base);
+}
+
 // Stack tops are staggered by `color` cache lines: equal offsets would all fall into the same cache set.
-inline void* first_frame(char* stack, unsigned color, void (*entry)()) {
-  char* top = stack + kStackBytes - 64 * (color % 48);
+inline void* first_frame(char* stack, unsigned color, void (*entry)(), size_t bytes = kStackBytes) {
+  char* top = stack + bytes - 64 * (color % 48);
   void** sp = reinterpret_cast<void**>(reinterpret_cast<uintptr_t>(top) & ~uintptr_t{63});
   *--sp = nullptr;
   *--sp = reinterpret_cast<void*>(entry);

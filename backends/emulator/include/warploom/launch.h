@@ -101,6 +101,12 @@ struct Runner {
   }
 
   WL_QUIET static bool block_of_loops(Worker& w, const void* body) {
+    w.loop = &loops;
+    w.body = body;
+    return run_loop(w);
+  }
+
+  WL_QUIET static bool loops(Worker& w, const void* body) {
     const Body& shared_body = *static_cast<const Body*>(body);
     const uint3 block = w.block;
     const dim3 extent = w.block_dim, grid = w.grid_dim;

@@ -1,0 +1,158 @@
+"""CUDA's constructs, one kernel each, against NumPy."""
+
+import numpy as np
+import pytest
+
+from warploom.backends.emulator import KernelFailed, Launch, run_kernel
+
+F = np.float32
+X = np.random.default_rng(0).random(256).astype(F)
+
+
+def run(source, launch, *args, kernel="k"):
+    run_kernel(source, kernel, launch, list(args))
+    return args[0]
+
+
+def test_block_votes_and_ballots():
+    source = """__global__ void k(int* out) {
+      int t = threadIdx.x;
+      out[4 * t] = __syncthreads_count(t < 10);
+      out[4 * t + 1] = __syncthreads_and(t < 64) * 10 + __syncthreads_or(t == 3);
+      out[4 * t + 2] = (int)__ballot_sync(0xffffffff, t % 3 == 0);
+      out[4 * t + 3] = __any_sync(0xffffffff, t == 40) * 2 + __all_sync(0xffffffff, t < 32);
+    }"""
+    out = run(source, Launch.of(1, 64), np.zeros((64, 4), np.int32))
+    lanes = np.arange(64)
+    ballots = [int(sum(1 << i for i in range(32) if (i + 32 * w) % 3 == 0)) for w in (0, 1)]
+    assert (out[:, 0] == 10).all() and (out[:, 1] == 11).all()
+    assert (out[:, 2].view(np.uint32) == np.array(ballots, np.uint32)[lanes // 32]).all()
+    assert (out[:, 3] == np.array([1, 2])[lanes // 32]).all()
+
+
+@pytest.mark.parametrize("width", [2, 8, 16, 32])
+def test_shuffles_of_part_of_a_warp(width):
+    source = f"""__global__ void k(int* out) {{
+      int t = threadIdx.x;
+      out[4 * t] = __shfl_down_sync(0xffffffff, t, 1, {width});
+      out[4 * t + 1] = __shfl_up_sync(0xffffffff, t, 1, {width});
+      out[4 * t + 2] = __shfl_xor_sync(0xffffffff, t, {width // 2}, {width});
+      out[4 * t + 3] = __shfl_sync(0xffffffff, t, 1, {width});
+    }}"""
+    out = run(source, Launch.of(1, 64), np.zeros((64, 4), np.int32))
+    t = np.arange(64)
+    part = t % width
+    assert (out[:, 0] == np.where(part + 1 < width, t + 1, t)).all()
+    assert (out[:, 1] == np.where(part >= 1, t - 1, t)).all()
+    assert (out[:, 2] == t ^ (width // 2)).all()
+    assert (out[:, 3] == t - part + 1).all()
+
+
+def test_half_and_bfloat16_round_after_every_operation():
+    source = """#include <cuda_fp16.h>
+    #include <cuda_bf16.h>
+    __global__ void k(__half* h, __nv_bfloat16* b, const float* x) {
+      int t = threadIdx.x;
+      h[t] = __hadd(__hmul(__float2half(x[t]), __float2half(3.0f)), __float2half(1.0f));
+      b[t] = __float2bfloat16(x[t]);
+    }"""
+    h, b = np.zeros(256, np.float16), np.zeros(256, np.uint16)
+    run(source, Launch.of(1, 256), h, b, X)
+    assert (h == X.astype(np.float16) * np.float16(3) + np.float16(1)).all()
+    assert (np.abs((b.astype(np.uint32) << 16).view(F) - X) <= X * 2.0**-8).all()
+
+
+def test_cub_reductions_and_scans():
+    source = """#include <cub/cub.cuh>
+    __global__ void k(float* out, const float* x) {
+      using Reduce = cub::BlockReduce<float, 128>;
+      using Scan = cub::BlockScan<float, 128>;
+      using Warp = cub::WarpReduce<float>;
+      __shared__ typename Reduce::TempStorage a;
+      __shared__ typename Scan::TempStorage b;
+      __shared__ typename Warp::TempStorage c[4];
+      float v = x[threadIdx.x], below;
+      float sum = Reduce(a).Sum(v), top = Warp(c[threadIdx.x / 32]).Reduce(v, cub::Max());
+      Scan(b).ExclusiveSum(v, below);
+      out[threadIdx.x] = below;
+      if (threadIdx.x == 0) out[128] = sum;
+      if (threadIdx.x % 32 == 0) out[129 + threadIdx.x / 32] = top;
+    }"""
+    out = run(source, Launch.of(1, 128), np.zeros(133, F), X[:128])
+    assert np.allclose(out[:128], np.concatenate([[0], X[:127].cumsum()]), rtol=1e-5)
+    assert np.isclose(out[128], X[:128].sum(), rtol=1e-5)
+    assert (out[129:] == X[:128].reshape(4, 32).max(1)).all()
+
+
+def test_tiles_and_coalesced_groups():
+    source = """#include <cooperative_groups.h>
+    #include <cooperative_groups/reduce.h>
+    namespace cg = cooperative_groups;
+    __global__ void k(int* out) {
+      auto tile = cg::tiled_partition<8>(cg::this_thread_block());
+      int sum = cg::reduce(tile, (int)threadIdx.x, cg::plus<int>()), odd = 0;
+      if (threadIdx.x % 2) odd = cg::coalesced_threads().size();
+      out[2 * threadIdx.x] = sum;
+      out[2 * threadIdx.x + 1] = odd;
+    }"""
+    out = run(source, Launch.of(1, 64), np.zeros((64, 2), np.int32))
+    assert (out[:, 0] == np.arange(64).reshape(8, 8).sum(1).repeat(8)).all()
+    assert (out[:, 1] == np.where(np.arange(64) % 2, 16, 0)).all()
+
+
+def test_atomics_of_every_kind():
+    source = """__global__ void k(float* f, double* d, int* i, unsigned* u, unsigned long long* l) {
+      int t = threadIdx.x;
+      atomicAdd(f, 1.0f); atomicAdd(d, 0.5); atomicMax(i, t); atomicMin(i + 1, -t); atomicInc(u, 9); atomicXor(u + 1, 1u << (t % 32));
+      int seen = i[2], old;
+      do { old = seen; seen = atomicCAS(i + 2, old, old + 2); } while (seen != old);
+      atomicAdd(l, 1ull << 40);
+    }"""
+    f, d, i, u, w = np.zeros(1, F), np.zeros(1), np.zeros(3, np.int32), np.zeros(2, np.uint32), np.zeros(1, np.uint64)
+    run(source, Launch.of(4, 64), f, d, i, u, w)
+    assert f[0] == 256 and d[0] == 128 and list(i) == [63, -63, 512]
+    assert u[0] == 256 % 10 and u[1] == 0 and w[0] == 256 << 40
+
+
+def test_lanes_go_in_step_where_accesses_are_volatile():
+    source = """__device__ void tail(volatile float* s, int t) {
+      s[t] += s[t + 32]; s[t] += s[t + 16]; s[t] += s[t + 8]; s[t] += s[t + 4]; s[t] += s[t + 2]; s[t] += s[t + 1];
+    }
+    __global__ void k(float* out, const float* x) {
+      __shared__ float s[64];
+      s[threadIdx.x] = x[threadIdx.x];
+      __syncthreads();
+      if (threadIdx.x < 32) tail(s, threadIdx.x);
+      if (threadIdx.x == 0) *out = s[0];
+    }"""
+    out = run(source, Launch.of(1, 64), np.zeros(1, F), X[:64])
+    assert np.isclose(out[0], X[:64].sum(), rtol=1e-5)
+
+
+def test_template_kernels_are_named_by_their_instance():
+    source = "template <typename T, int N> __global__ void k(T* y) { y[threadIdx.x] = T(N) / 2; }"
+    assert (run(source, Launch.of(1, 8), np.zeros(8), kernel="k<double, 3>") == 1.5).all()
+
+
+def test_deadlock_is_named_not_hung():
+    source = (
+        """__global__ void stuck(int* x) { if (threadIdx.x < 5) __syncwarp(0xffffffff); else __syncthreads(); x[0] = 1; }"""
+    )
+    with pytest.raises(KernelFailed, match=r"deadlock in kernel stuck, block \(0,0,0\)"):
+        run(source, Launch.of(1, 64), np.zeros(1, np.int32), kernel="stuck")
+
+
+def test_assertion_names_the_thread():
+    source = "__global__ void k(int* x) {\n  assert(threadIdx.x != 7);\n}"
+    with pytest.raises(KernelFailed, match=r"kernel.cu:2: kernel k, block \(0,0,0\), thread \(7,0,0\)"):
+        run(source, Launch.of(1, 64), np.zeros(1, np.int32))
+
+
+def test_rounded_intrinsics_round_as_they_say():
+    source = """__global__ void k(float* out, float a, float b) {
+      out[0] = __fadd_rd(a, b); out[1] = __fadd_ru(a, b); out[2] = __fmul_rz(a, b); out[3] = __fdiv_rn(a, b); out[4] = __saturatef(-a);
+    }"""
+    out = run(source, Launch.of(1, 1), np.zeros(5, F), F(0.1), F(1e-9))
+    a, b = np.float64(F(0.1)), np.float64(F(1e-9))
+    assert out[0] <= a + b < out[1] and np.nextafter(out[0], F(1)) == out[1]
+    assert out[2] <= a * b and out[3] == F(a / b) and out[4] == 0
