@@ -33,7 +33,7 @@ ORDINARY = (
 def named(findings: list[Finding], trial: Trial) -> list[Finding]:
     """All findings of a rejected trial, the most specific first."""
     named_failures = _diagnose(trial) if trial.failures else []
-    return sorted([*findings, *named_failures], key=lambda f: f.code == "wrong-result")
+    return [*findings, *named_failures]
 
 
 def _diagnose(trial: Trial) -> list[Finding]:

@@ -253,10 +253,10 @@ class Reference:
         return self._wide
 
     def _disturbed(
-        self, inputs: list, state: dict, seed: int, coherent: bool, silent: bool
+        self, inputs: list, state: dict, seed: int, coherent: bool, silent: bool, lowest: bool = False
     ) -> tuple[list[torch.Tensor], Disturbed]:
         self.wide.load_state_dict(state)
-        mode = Disturbed(self.unit, seed, coherent, silent)
+        mode = Disturbed(self.unit, seed, coherent, silent, lowest)
         wide = [_widened(v) for v in inputs]
         with torch.no_grad(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), mode:
             out = self._run(self.wide, wide)
@@ -324,12 +324,11 @@ class Reference:
             return [quiet.amplitude.reshape(exact[0].shape)]
         moved = [torch.zeros(v.shape, dtype=torch.float64) for v in exact]
         for draw in range(draws):
-            noisy, _ = self._disturbed(inputs, state, seed * 31 + draw, coherent, False)
+            noisy, _ = self._disturbed(inputs, state, seed * 31 + draw, coherent, False, draw == 0)
             for at, (value, changed) in enumerate(zip(exact, noisy)):
                 if value.is_floating_point():
-                    moved[at] = torch.maximum(
-                        moved[at], torch.nan_to_num((changed.double() - value.double()).abs(), nan=0.0, posinf=0.0)
-                    )
+                    shift = torch.where(torch.isfinite(value), (changed.double() - value.double()).abs(), 0.0)
+                    moved[at] = torch.maximum(moved[at], torch.nan_to_num(shift, nan=torch.inf, posinf=torch.inf))
         return moved
 
     def _write(self, key: str, at: int, value, tolerance, eager) -> Expected:

@@ -58,9 +58,9 @@ class Disturbed(TorchDispatchMode):
     is exact and no random draw is needed.
     """
 
-    def __init__(self, unit: float, seed: int, coherent: bool, silent: bool = False):
+    def __init__(self, unit: float, seed: int, coherent: bool, silent: bool = False, lowest: bool = False):
         super().__init__()
-        self.unit, self.coherent, self.silent = unit, coherent, silent
+        self.unit, self.coherent, self.silent, self.lowest = unit, coherent, silent, lowest
         self.generator = torch.Generator().manual_seed(seed)
         self.sources = 0
         self.amplitude: torch.Tensor | None = None
@@ -108,6 +108,10 @@ class Disturbed(TorchDispatchMode):
         noise = self.unit * growth * (variance + mean * mean)
         if name.startswith("std"):
             noise = noise / (2 * head.abs()).clamp_min(1e-30)
+        if self.lowest and not self.silent:  # a variance of nothing may come out negative
+            noise = torch.where(variance < noise, noise, 0 * noise)
+            self.sources += 1
+            return head.sub_(noise) if not isinstance(out, tuple) else (head.sub_(noise), out[1])
         disturbed = self._disturb(head, noise)
         if not isinstance(out, tuple):
             return disturbed

@@ -109,7 +109,7 @@ class Verdict:
                     "measured": Measured(**{**measured, "interval": tuple(measured["interval"])}) if measured else None,
                 }
             )
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise Unreadable(f"not a verdict: {error}") from None
 
 
