@@ -68,7 +68,8 @@ def test_plain_sums_are_allowed(name, family, tmp_path):
     with np.errstate(all="ignore"):
         error = np.abs(plain(name, a, b).astype(np.float64) - value)
     finite = np.isfinite(value)
-    assert (error <= tolerance)[finite].all(), (error / tolerance)[finite].max()
+    fine = (error <= tolerance) | np.isinf(tolerance)
+    assert fine[finite].all(), (error / tolerance)[finite].max()
 
 
 @pytest.mark.parametrize("name", TASKS)
