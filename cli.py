@@ -32,15 +32,19 @@ def judge(
     claims: Annotated[str | None, typer.Option(help="A CSV of claimed times (problem,time_ms) to hold against --device.")] = None,
     device: Annotated[str | None, typer.Option(help="The device of --claims, such as a100-sxm-80gb.")] = None,
     zoo: Annotated[str | None, typer.Option(help="A folder of labelled candidates: prints the judge's precision and recall.")] = None,
+    mutants: Annotated[int, typer.Option(help="With --zoo: judge so many broken variants of its honest kernels instead.")] = 0,
+    seed: Annotated[int, typer.Option(help="Which mutants are drawn.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads of candidate and baseline; 0: all processors.")] = 0,
     unsafe_no_sandbox: Annotated[bool, typer.Option("--unsafe-no-sandbox", help="Run candidates without containment.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False,
 ) -> None:
     """Say whether a kernel is right, honest and how fast: exit 0 accepted, 1 rejected, 2 could not judge, 3 no sandbox."""
-    from .evaluation.command import run_claims, run_verdict, run_zoo
+    from .evaluation.command import run_claims, run_mutants, run_verdict, run_zoo
 
     if claims:
         raise typer.Exit(run_claims(claims, device, as_json))
+    if zoo and mutants:
+        raise typer.Exit(run_mutants(zoo, mutants, seed, threads, unsafe_no_sandbox, as_json))
     if zoo:
         raise typer.Exit(run_zoo(zoo, threads, unsafe_no_sandbox, as_json))
     raise typer.Exit(run_verdict(task, candidate, allow_precision, threads, unsafe_no_sandbox, as_json))

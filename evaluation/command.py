@@ -77,6 +77,24 @@ def run_claims(path: str, device: str | None, as_json: bool) -> int:
     return _guarded(work, as_json)
 
 
+def run_mutants(folder: str, count: int, seed: int, threads: int, unsafe: bool, as_json: bool) -> int:
+    """Judges mutants of a zoo's honest kernels: 0 all rejected, 1 some passed."""
+
+    def work() -> int:
+        from .judge import Judge, Settings
+        from .zoo import judge_mutants
+
+        with Judge(Settings(threads=threads, unsafe=unsafe, measure=False)) as judge:
+            escapes = judge_mutants(folder, count, seed, judge, lambda line: print(line, file=sys.stderr, flush=True))
+        if as_json:
+            print(json.dumps(escapes.to_dict()))
+        else:
+            Console(highlight=False).print(escapes.table())
+        return 1 if escapes.passed else 0
+
+    return _guarded(work, as_json)
+
+
 def run_zoo(folder: str, threads: int, unsafe: bool, as_json: bool) -> int:
     """Judges a labelled folder: 0 every verdict is as expected, 1 some are not."""
 

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from ..ir.diagnostic import Unreadable, WarploomError
 from .candidate import LANGUAGES, read_candidate
+from .mutants import sample
 from .task import read_task
 from .verdict import MEANING
 
@@ -152,6 +153,56 @@ def judge_zoo(folder: str | Path, judge, progress: Callable[[str], None]) -> Sco
             + ("" if outcome.fits else f"  (expected {' '.join(labelled.expected)}: {outcome.message})")
         )
     return Score(tuple(outcomes))
+
+
+@dataclass(frozen=True)
+class Escapes:
+    """Mutants judged: how many were rejected by kind of change, and which passed."""
+
+    judged: dict[str, int]
+    passed: tuple[tuple[str, str], ...]
+
+    def to_dict(self) -> dict:
+        """For `--json`."""
+        total = sum(self.judged.values())
+        return {
+            "mutants": total,
+            "rejected": total - len(self.passed),
+            "interval": wilson(total - len(self.passed), total),
+            "by_change": self.judged,
+            "passed": self.passed,
+        }
+
+    def table(self) -> Table:
+        """For a person: counts per kind of change, then every mutant that passed."""
+        d = self.to_dict()
+        table = Table(title=f"{d['rejected']} of {d['mutants']} mutants rejected, 95% {_interval(d['interval'])}")
+        table.add_column("change")
+        table.add_column("judged")
+        table.add_column("passed", overflow="fold")
+        for change, count in sorted(self.judged.items()):
+            table.add_row(change, str(count), ", ".join(name for kind, name in self.passed if kind == change))
+        return table
+
+
+def judge_mutants(folder: str | Path, count: int, seed: int, judge, progress: Callable[[str], None]) -> Escapes:
+    """Derives `count` mutants from the honest C and C++ kernels of a zoo and judges them."""
+    honest = [x for x in read_zoo(folder) if x.honest and x.path.suffix in {".c", ".cpp"}]
+    drawn = sample([(str(x.task), read_candidate(x.path)) for x in honest], count, seed)
+    judged: dict[str, int] = {}
+    passed: list[tuple[str, str]] = []
+    for task, mutant in drawn:
+        try:
+            verdict = judge.verdict(read_task(task), mutant.candidate)
+        except WarploomError as error:
+            progress(f"-- {mutant.candidate.name}: {error}")
+            continue
+        judged[mutant.change] = judged.get(mutant.change, 0) + 1
+        name = f"{Path(task).parent.name}/{mutant.candidate.name}"
+        if verdict.accepted:
+            passed.append((mutant.change, name))
+        progress(f"{'!! ' if verdict.accepted else 'ok '}{name:<64} {' '.join(verdict.reasons) or 'accepted'}")
+    return Escapes(judged, tuple(passed))
 
 
 def _judge_one(labelled: Labelled, judge) -> Outcome:

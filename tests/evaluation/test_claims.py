@@ -1,7 +1,6 @@
 """Claims just under and over a device's limits are told apart, and so are those that a cache could serve."""
 
 import pytest
-
 from warploom.evaluation.claims import hold, judge_claims
 from warploom.evaluation.cost import Cost
 from warploom.evaluation.devices import ALIASES, DEVICES, find_device
@@ -33,7 +32,9 @@ def test_what_fits_in_the_cache_is_not_counted():
     assert hold("p", 1e-4, Cost(200 << 20, 0, 0), A100).impossible
 
 
-@pytest.mark.parametrize(("rate", "precision"), [(10, None), (19, None), (30, "tf32"), (150, "tf32"), (200, "fp16"), (311, "fp16")])
+@pytest.mark.parametrize(
+    ("rate", "precision"), [(10, None), (19, None), (30, "tf32"), (150, "tf32"), (200, "fp16"), (311, "fp16")]
+)
 def test_implied_precision(rate, precision):
     claim = hold("p", 1.0, Cost(1000, int(rate * 1e9), 0), A100)
     assert claim.implies_precision == precision

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from warploom.evaluation.families import FAMILIES, few, promise, sparse, touched
 
 

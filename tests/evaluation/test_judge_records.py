@@ -1,7 +1,6 @@
 """Records of the judge print and parse back; files that are no tasks or candidates are refused in one line."""
 
 import pytest
-
 from warploom.evaluation.candidate import Candidate, read_candidate, scalar_types
 from warploom.evaluation.task import Task, read_task
 from warploom.evaluation.verdict import MEANING, Finding, Measured, Verdict
@@ -10,7 +9,9 @@ from warploom.ir.diagnostic import WarploomError
 
 def test_verdict_round_trip():
     measured = Measured(1.0, 2.0, 0.9, 2.0, (1.9, 2.1), 9, 0.1)
-    verdict = Verdict(False, ("wrong-result",), 0.1, 0.01, 1e-6, 2.0, 1.0, 0.5, 17, (Finding("wrong-result", "x", "y"),), measured)
+    verdict = Verdict(
+        False, ("wrong-result",), 0.1, 0.01, 1e-6, 2.0, 1.0, 0.5, 17, (Finding("wrong-result", "x", "y"),), measured
+    )
     assert Verdict.from_json(verdict.to_json()) == verdict
 
 

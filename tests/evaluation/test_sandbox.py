@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from warploom.evaluation import sandbox as room
 from warploom.evaluation.sandbox import Limits, Sandbox, kill
 

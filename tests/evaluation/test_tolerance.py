@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-
 from warploom.evaluation.reference import Reference
 from warploom.evaluation.task import Task
 

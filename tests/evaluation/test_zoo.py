@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from warploom.evaluation import sandbox
 from warploom.evaluation.judge import Judge, Settings
 from warploom.evaluation.zoo import Labelled, _judge_one, judge_zoo, read_zoo, wilson
@@ -25,7 +24,10 @@ def test_the_zoo_is_large_enough():
     assert len({code for x in labelled for code in x.expected[:1]}) >= 16
 
 
-@pytest.mark.parametrize("hits, trials, low, high", [(0, 0, 0, 1), (0, 10, 0, 0.278), (10, 10, 0.722, 1), (91, 91, 0.959, 1), (50, 100, 0.404, 0.596)])
+@pytest.mark.parametrize(
+    "hits, trials, low, high",
+    [(0, 0, 0, 1), (0, 10, 0, 0.278), (10, 10, 0.722, 1), (91, 91, 0.959, 1), (50, 100, 0.404, 0.596)],
+)
 def test_wilson(hits, trials, low, high):
     assert wilson(hits, trials) == pytest.approx((low, high), abs=1e-3)
 
