@@ -390,6 +390,19 @@ def clashing(int_: dim, exp: f32[8], y0: f32[8], mask: f32[8]):
 )
 
 
+kernel(
+    """
+def one_lane(x: f32[40], y: f32[2]):
+    for o in vector(32):
+        if o == 3:
+            y[o * 6 // 3 % 2] = x[o] * 2.0
+    for o in vector(32):
+        if o == 30:
+            y[1] = x[o + 3]
+"""
+)
+
+
 def arguments(p, dims, rng, spread, fixed):
     out = {}
     for b in p.params:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ....ir.expr import Cast, Const, Expr, Load, Op, Ranges, Var, as_int, bounds, simplify
+from ....ir.expr import Affine, Cast, Const, Expr, Load, Op, Ranges, Var, as_int, bounds, from_affine, simplify
 from ....ir.kernel import (
     Alloc,
     Body,
@@ -48,8 +48,46 @@ def inside(env: Env, loop: For) -> Env:
 
 
 def fold(e: Expr, env: Env) -> Expr:
-    """Simplify with ranges; float constants under index algebra are left alone."""
-    return e if isinstance(e, (Const, Var)) else simplify(e, as_ranges(env))
+    """Simplify under ranges; sums and products of axes, which are most of what is folded, in one pass."""
+    if isinstance(e, (Const, Var)):
+        return e
+    plain = _sum_of_products(e)
+    return simplify(e, as_ranges(env)) if plain is None else from_affine(plain)
+
+
+def _sum_of_products(e: Expr) -> Affine | None:
+    """The linear form of an expression of axes, constants, + - and *; None for any other."""
+    if isinstance(e, Const):
+        return (
+            {None: e.value}
+            if isinstance(e.value, int) and e.value
+            else {}
+            if e.value == 0 and isinstance(e.value, int)
+            else None
+        )
+    if isinstance(e, Var):
+        return {e: 1}
+    if not isinstance(e, Op) or e.name not in ("+", "-", "*", "neg"):
+        return None
+    parts = [_sum_of_products(a) for a in e.args]
+    first, last = parts[0], parts[-1]
+    if first is None or last is None:
+        return None
+    if e.name == "neg":
+        return {k: -v for k, v in first.items()}
+    if e.name == "*":
+        return _product(first, last)
+    out = dict(first)
+    for k, v in last.items():
+        out[k] = out.get(k, 0) + (v if e.name == "+" else -v)
+    return {k: v for k, v in out.items() if v}
+
+
+def _product(a: Affine, b: Affine) -> Affine:
+    for x, y in ((a, b), (b, a)):
+        if set(x) <= {None}:
+            return {k: v * x[None] for k, v in y.items()} if x else {}
+    return {Op("*", (from_affine(a), from_affine(b))): 1}
 
 
 def expand(p: Program, lanes: int) -> Program:
@@ -109,13 +147,12 @@ class _Expander:
 
     def _vector(self, s: For, env: Env, below: Env) -> Body:
         lo, hi = as_int(s.lo), as_int(s.hi)
-        if hi is None or lo is None or not 0 < hi - lo <= MAX_VECTORS * self.lanes or not _vectorizable(s):
+        if hi is None or lo is None or not 0 < hi - lo <= MAX_VECTORS * self.lanes:
             return (replace(s, kind="serial", body=self.body(s.body, below)),)
-        if lo:
-            s = For(
-                s.axis, Const(0), Const(hi - lo), s.kind, substitute_axes(s.body, {s.axis: Op("+", (Var(s.axis), Const(lo)))})
-            )
-        return (replace(s, body=self.body(s.body, inside(env, s))),)
+        shifted = substitute_axes(s.body, {s.axis: Op("+", (Var(s.axis), Const(lo)))}) if lo else s.body
+        s = For(s.axis, Const(0), Const(hi - lo), s.kind, shifted)
+        s = replace(s, body=self.body(s.body, inside(env, s)))
+        return (s if _vectorizable(s) else replace(s, kind="serial"),)
 
 
 def _scope(body: Body) -> Stmt:

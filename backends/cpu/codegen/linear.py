@@ -3,8 +3,8 @@ expression, and its stride along an axis as an expression (1: contiguous lanes, 
 
 from __future__ import annotations
 
-from ....ir.expr import Const, Expr, Load, Op, Var, simplify, substitute, walk
-from .expand import varies
+from ....ir.expr import Const, Expr, Load, Op, Var, substitute, walk
+from .expand import fold, varies
 
 Poly = dict[tuple[Expr, ...], int]
 """Sum of products: {sorted atoms: coefficient}; the key () holds the constant."""
@@ -72,7 +72,7 @@ def stride(e: Expr, axis: str, private: frozenset[str] = frozenset()) -> Expr | 
             rest = list(atoms)
             rest.remove(Var(axis))
             slope = _sum(slope, {tuple(rest): c}, 1)
-    return simplify(expression(slope))
+    return fold(expression(slope), {})
 
 
 def constant_stride(e: Expr, axis: str, private: frozenset[str] = frozenset()) -> int | None:

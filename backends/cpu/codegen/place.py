@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ....ir.diagnostic import IllegalProgram
-from ....ir.expr import Const, Expr, Op, Var, add, as_int, bounds, floordiv, mul, names, simplify
+from ....ir.expr import Const, Expr, Op, Var, add, as_int, bounds, floordiv, mul, names
 from ....ir.kernel import Alloc, Body, Buffer, Call, For, If, Program
 from ....ir.text import print_expr
 from ....ir.types import BYTES
-from .expand import Env, as_ranges, dim_ranges, inside, places, varies
+from .expand import Env, as_ranges, dim_ranges, fold, inside, places, varies
 
 STACK_BYTES = 1 << 15  # larger locals move to scratch
 NAMED = 512  # most C++ variables one buffer may become
@@ -174,7 +174,7 @@ def _on_lanes(b: Buffer, a: Access, lanes: int, private: set[str]) -> bool:
 
 def lane_offset(e: Expr, axis: str) -> int | None:
     """k when e is `axis + k` for a constant k."""
-    return as_int(simplify(Op("-", (e, Var(axis)))))
+    return as_int(fold(Op("-", (e, Var(axis))), {}))
 
 
 # ------------------------------------------------------------------------------------------------ scratch

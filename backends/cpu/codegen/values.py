@@ -105,12 +105,13 @@ class Values:
         self.buffers: dict[str, Buffer] = dict(layout.buffers)
         self.homes: dict[str, Home] = dict(layout.homes)
         self.names: dict[str, str] = {}
+        self._folded: dict[Expr, Expr] = {}  # index expressions simplified under `env`
 
     @contextmanager
     def ranges(self, env: Env) -> Iterator[None]:
-        old, self.env = self.env, env
+        old, self.env, self._folded = (self.env, self._folded), env, {}
         yield
-        self.env = old
+        self.env, self._folded = old
 
     def name(self, ir_name: str) -> str:
         """The C++ identifier of an axis, dim or buffer."""
@@ -121,7 +122,13 @@ class Values:
         return self.names[ir_name]
 
     def fold(self, e: Expr) -> Expr:
-        return fold(e, self.env)
+        """An index expression, simplified in the ranges of the axes in scope."""
+        if isinstance(e, (Const, Var)):
+            return e
+        out = self._folded.get(e)
+        if out is None:
+            out = self._folded[e] = fold(e, self.env)
+        return out
 
     # -------------------------------------------------------------------------------- places
     def offset(self, buffer: str, index: tuple[Expr, ...]) -> Expr:

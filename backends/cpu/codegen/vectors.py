@@ -40,7 +40,11 @@ class Vectors(Values):
 
     def base(self, e: Expr, lanes: Lanes) -> Expr:
         """The value on the vector's first lane."""
-        return self.fold(at(e, lanes.axis, lanes.vector * self.lanes))
+        first = lanes.vector * self.lanes
+        step = constant_stride(e, lanes.axis) if first else None
+        if step is not None:  # the value on the loop's first lane and a constant
+            return self.fold(Op("+", (at(e, lanes.axis, 0), Const(step * first))))
+        return self.fold(at(e, lanes.axis, first))
 
     # -------------------------------------------------------------------------------- conversions
     def wide(self, v: Value) -> Value:
@@ -181,7 +185,7 @@ class Vectors(Values):
         base = self.base(diff, lanes)
         if step in (1, -1) and e.name not in ("==", "!="):
             return self._prefix(e.name, step, base)
-        bound = call("int32_t", call("clamp32", self.scalar(self.fold(Op("neg", (base,)))), dtype="i64"), dtype="i32")
+        bound = call("int32_t", call("clamp32", self.scalar(self.fold(Op("neg", (base,))), "i64"), dtype="i64"), dtype="i32")
         return self._compare(e.name, [self._ramp(Const(step), Const(0), "i32"), bound], "i32")
 
     def _as(self, v: Value, dtype: str) -> Value:

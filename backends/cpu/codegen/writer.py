@@ -17,10 +17,11 @@ sin cos tan asin acos atan asinh acosh atanh pow atan2 fmod isnan isinf lanes ma
 every any all lane splat iota convert get put same element scale polynomial each lt le gt ge eq ne rotate reversed aligned split scratch
 held bitcast unaligned keep widen atomically sine copy_sign floor_div floor_mod now by l
 """
+_LIBC = """
+y0 y1 yn j0 j1 jn gamma time malloc free abort exit printf memcpy memset remainder hypot cbrt logb signal read write
+"""
 # C functions that g++ knows: a variable may hide them, a function may not be called so.
-LIBRARY = frozenset(
-    "y0 y1 yn j0 j1 jn gamma time malloc free abort exit printf memcpy memset remainder hypot cbrt logb signal read write".split()
-)
+LIBRARY = frozenset(_LIBC.split())
 # Names that a generated variable must not take: C++ keywords, libc names that g++ knows, names of the prelude header.
 KEYWORDS = frozenset(_RESERVED.split())
 
