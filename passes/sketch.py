@@ -2,28 +2,34 @@
 
 A rule drives a `Draft`, which applies steps one by one and can look at the program in between. Axis conventions: `lower` names
 the parallel axes i, j, k, .. and row axes r, s, t, ..; a split of i gives i0 (tiles), i1 (in the tile), i2 (the tail).
+
+Decisions that a measurement may overrule, by name: `lanes` (0: along the rows inside, 1: along the parallel axis), `vectors` (native
+vectors side by side), `tail` (0: masked, 1: overlapping), `stream` (1: past the caches), `tile_rows`, `tile_columns` (in vectors).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Mapping
 
 from ..ir.expr import Const, Expr, Load, Op, as_int, children, walk
 from ..ir.kernel import Alloc, Body, For, If, Program, Reduce, Store, expressions, statements
 from ..ir.machine import Machine
 from ..ir.types import BYTES
 from ..ir.verify import verify
-from .draft import Draft, nest_of, stride
+from .draft import Choices, Draft, nest_of, stride
 from .indexing import ravel
 from .sketch_contract import RULES
 
 STREAM_BYTES = 8 << 20
 """Outputs of this size and more are written past the caches: they would not stay there, and reading them before writing costs a pass."""
 
+_MAY_STREAM = 1 << 20
 
-def sketch(program: Program, kind: str, machine: Machine) -> Draft:
-    """The default schedule for a naive program of a class (`fuse.Group.kind`), verified."""
-    draft = Draft(program, machine)
+
+def sketch(program: Program, kind: str, machine: Machine, choices: Mapping[str, int] | None = None) -> Draft:
+    """The default schedule for a naive program of a class (`fuse.Group.kind`), verified; `choices` overrule its decisions."""
+    draft = Draft(program, machine, choices=choices or {})
     for rule in (*RULES.get(kind, ()), rows):
         before = draft.program, list(draft.steps)
         if rule(draft):
@@ -33,6 +39,15 @@ def sketch(program: Program, kind: str, machine: Machine) -> Draft:
     stream(draft)
     verify(draft.program)
     return draft
+
+
+def sketch_space(program: Program, kind: str, machine: Machine) -> list[Choices]:
+    """Choices for `sketch` that differ from its defaults: first those that differ in one decision, then in two."""
+    draft = sketch(program, kind, machine)
+    others = {name: [v for v in worth if v != default] for name, (default, worth) in draft.asked.items()}
+    single = [{name: value} for name, values in others.items() for value in values]
+    pairs = [a | b for a, b in itertools.combinations(single, 2) if a.keys() != b.keys()]
+    return single + pairs
 
 
 # ------------------------------------------------------------------------------------------------ reading a program
@@ -67,12 +82,13 @@ def contiguity(program: Program, body: Body, axis: str) -> float:
 _HEAVY = {"exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sigmoid", "pow", "sin", "cos", "tan", "sinh", "cosh", "/", "atan", "asin", "acos"}
 
 
-def vector_width(body: Body, extent: int | None, machine: Machine) -> int:
+def vector_width(draft: Draft, body: Body, extent: int | None) -> int:
     """Four native vectors at a time hide latency; two where the expression needs many registers; fewer when the axis is short."""
     heavy = sum(1 for s in statements(body) for e in expressions(s) for n in walk(e) if isinstance(n, Op) and n.name in _HEAVY)
-    width = machine.lanes * (2 if heavy >= 2 else 4)
+    lanes = draft.machine.lanes
+    width = lanes * draft.choose("vectors", 2 if heavy >= 2 else 4, (1, 2, 4, 8))
     if extent is not None:
-        while width > machine.lanes and width > extent:
+        while width > lanes and width > extent:
             width //= 2
     return width
 
@@ -83,12 +99,17 @@ def rows(draft: Draft) -> bool:
     else the rows inside."""
     outer = nest_of(draft.program.body)
     inner = _row_loops(draft, outer[-1].body) if outer else []
-    if outer and not _single(outer[-1]) and _outer_wins(draft, outer[-1], inner):
+    if outer and not _single(outer[-1]) and _lanes_outside(draft, outer[-1], inner):
         vectorise_parallel(draft, outer[-1])
     else:
         for loop in inner:
             vectorise_row(draft, loop)
     return True
+
+
+def _lanes_outside(draft: Draft, axis: For, inner: list[For]) -> bool:
+    wins = _outer_wins(draft, axis, inner)
+    return bool(draft.choose("lanes", int(wins), (0, 1))) if inner else wins
 
 
 def _single(loop: For) -> bool:
@@ -133,9 +154,8 @@ def _outer_wins(draft: Draft, axis: For, inner: list[For]) -> bool:
 
 def vectorise_parallel(draft: Draft, loop: For) -> bool:
     """split; bind the inner axis and the masked tail to vector: everything below becomes vector code."""
-    width = vector_width(loop.body, as_int(loop.hi), draft.machine)
     a = loop.axis
-    done = draft.attempt(f"split({a}, {width}, tail=mask, round={draft.machine.lanes})")
+    done = _split_lanes(draft, loop)
     if done:
         for tail in (f"{a}1", f"{a}2"):
             if draft.has(tail):
@@ -143,11 +163,21 @@ def vectorise_parallel(draft: Draft, loop: For) -> bool:
     return done
 
 
+def _split_lanes(draft: Draft, loop: For) -> bool:
+    """A masked tail, or where chosen one that computes elements of the tile before again."""
+    extent = as_int(loop.hi)
+    width = vector_width(draft, loop.body, extent)
+    masked = f"split({loop.axis}, {width}, tail=mask, round={draft.machine.lanes})"
+    if extent is None or extent <= width or extent % width == 0:
+        return draft.attempt(masked)
+    overlap = draft.choose("tail", 0, (0, 1)) and draft.attempt(masked.replace("mask", "overlap"))
+    return bool(overlap) or draft.attempt(masked)
+
+
 def vectorise_row(draft: Draft, loop: For) -> bool:
     """split the row; a partial result per lane for what the row is reduced into; bind to vector."""
-    width = vector_width(loop.body, as_int(loop.hi), draft.machine)
     a = loop.axis
-    if not draft.attempt(f"split({a}, {width}, tail=mask, round={draft.machine.lanes})"):
+    if not _split_lanes(draft, loop):
         return False
     reduces = [s for s in loop.body if isinstance(s, Reduce) and not s.running]
     if reduces and draft.has(f"{a}1"):
@@ -211,6 +241,8 @@ def stream(draft: Draft) -> None:
     loaded = set(p.read())
     for b in p.params:
         count = as_int(ravel(tuple(Const((as_int(s) or 1) - 1) for s in b.shape), b.shape, {}))
-        if b.name in p.written() and b.name not in loaded and count is not None and (count + 1) * BYTES[b.dtype] >= STREAM_BYTES:
+        size = (count + 1) * BYTES[b.dtype] if count is not None else 0
+        if b.name not in p.written() or b.name in loaded or size < _MAY_STREAM:
+            continue
+        if draft.choose("stream", int(size >= STREAM_BYTES), (0, 1)):
             draft.attempt(f"set_space({b.name}, stream)")
-

@@ -100,8 +100,8 @@ def register_tile(draft: Draft, rows: For, lanes: For, between: list[str] | None
     """`between`: axes inside the outer one of `rows` and `lanes` that must stay outside the tile. `most`: rows of the tile divide it."""
     m, n = rows.axis, lanes.axis
     count = as_int(rows.hi)
-    width = _tile_of(draft, n) or tile_width(count, as_int(lanes.hi), draft.machine)
-    height = _tile_of(draft, m) or tile_rows(count, width, draft.machine)
+    width = _tile_of(draft, n) or _columns(draft, tile_width(count, as_int(lanes.hi), draft.machine))
+    height = _tile_of(draft, m) or _rows(draft, tile_rows(count, width, draft.machine))
     if most and count != most:
         height = max(d for d in range(1, height + 1) if most % d == 0)
     lane_split = f"split({n}, {width}, tail=mask, round={draft.machine.lanes})"
@@ -125,6 +125,15 @@ def register_tile(draft: Draft, rows: For, lanes: For, between: list[str] | None
             for lane in _present(draft, f"{n}1", f"{n}2"):
                 draft.attempt(f"reorder({row}, {lane})")
     return _expand(draft, m, n)
+
+
+def _columns(draft: Draft, width: int) -> int:
+    """Columns of a tile whose operand is not packed, so that they may be chosen."""
+    return draft.machine.lanes * draft.choose("tile_columns", width // draft.machine.lanes, (1, 2, 3, 4))
+
+
+def _rows(draft: Draft, height: int) -> int:
+    return draft.choose("tile_rows", height, (h for h in (2, 4, 6, 8, 10, 12, 14) if h != height))
 
 
 def _row_width(draft: Draft, lanes: For, width: int, height: int, count: int | None, most: int) -> tuple[int, int]:
