@@ -21,6 +21,7 @@ from .backends.cpu import saved
 from .backends.cpu.allocator import pool
 from .backends.cpu.bind import bind, evaluate, match_shapes
 from .backends.cpu.build import Printed, build, printed
+from .backends.cpu.choose import library_choices
 from .backends.cpu.export import c_name, sample_run
 from .backends.cpu.export import export as export_project
 from .backends.cpu.peaks import measured
@@ -281,11 +282,38 @@ def _refuse_unknown(passes: Sequence[str], kernels: object) -> None:
 def _finish(
     exported: Exported, slots: Mapping[str, Slot], machine: Machine, settings: Settings, args: tuple[object, ...], start: float
 ) -> Compiled:
-    module = plan(exported.graph, machine, Options(dump=settings.dump))
+    """Plan, build and bind; then give to the library what it measures faster at, where that is allowed and there are inputs to measure with."""
+    compiled = _planned(exported, slots, machine, settings, args, {})
+    if settings.library and args:
+        compiled = _with_library(compiled)
+    compiled.compile_s = time.perf_counter() - start
+    return compiled
+
+
+def _planned(
+    exported: Exported,
+    slots: Mapping[str, Slot],
+    machine: Machine,
+    settings: Settings,
+    args: tuple[object, ...],
+    library: Mapping[str, str],
+) -> Compiled:
+    module = plan(exported.graph, machine, Options(library=library, dump=settings.dump))
     code = printed(module, machine.isa)
     path = build(code, machine)
     runtime = load_library(code.layout, path, slots, settings.threads)
-    return Compiled(exported, module, code, machine, path, runtime, slots, settings, time.perf_counter() - start, args)
+    return Compiled(exported, module, code, machine, path, runtime, slots, settings, 0.0, args)
+
+
+def _with_library(own: Compiled) -> Compiled:
+    """The faster of our own kernels alone and those with the library's share, both measured whole."""
+    tensors = own.tensors(own.example)
+    with torch.random.fork_rng(devices=[]):
+        choices = library_choices(own.exported.graph, own.runtime, tensors)
+        if not choices:
+            return own
+        mixed = _planned(own.exported, own.slots, own.machine, own.settings, own.example, choices)
+        return min((own, mixed), key=lambda c: sum(c.runtime.profile(tensors)))
 
 
 def weight_slots(model: object, exported: Exported) -> dict[str, Slot]:
