@@ -227,7 +227,7 @@ def sink_reshape_map(r: Rewriter, node: Node) -> bool:
     if not isinstance(node.op, Map):
         return False
     out = node.outputs[0]
-    for load in _whole_loads(node):
+    for load in _whole_loads(r, node):
         producer = r.producer.get(load.buffer)
         if producer is None or not isinstance(producer.op, Reshape):
             continue
@@ -282,7 +282,7 @@ def lift_reshape(r: Rewriter, node: Node) -> bool:
     if not (isinstance(node.op, Reshape) and node.op.x in r.producer):
         return False
     source = r.producer[node.op.x]
-    if not isinstance(source.op, Map) or any(x.buffer in r.producer for x in _whole_loads(source)):
+    if not isinstance(source.op, Map) or any(x.buffer in r.producer for x in _whole_loads(r, source)):
         return False
     old, new = source.outputs[0].type.shape, node.outputs[0].type.shape
     expr = _in_shape(r, source.op.expr, old, new)
@@ -293,10 +293,11 @@ def lift_reshape(r: Rewriter, node: Node) -> bool:
     return True
 
 
-def _whole_loads(node: Node) -> list[Load]:
+def _whole_loads(r: Rewriter, node: Node) -> list[Load]:
+    """Loads of tensors of the node's own shape, element by element (a slice from 0 reads like one and is none)."""
     assert isinstance(node.op, Map)
-    full = coords(len(node.outputs[0].type.shape))
-    return [x for x in loads(node.op.expr) if x.index == full]
+    shape = node.outputs[0].type.shape
+    return [x for x in loads(node.op.expr) if x.index == coords(len(shape)) and r.types[x.buffer].shape == shape]
 
 
 def sink_reshape_reduce(r: Rewriter, node: Node) -> bool:
