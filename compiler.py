@@ -27,6 +27,8 @@ from .backends.cpu.export import export as export_project
 from .backends.cpu.peaks import measured
 from .backends.cpu.runtime import Runtime
 from .backends.cpu.runtime import load as load_library
+from .backends.cpu.tune import StoredScripts, seconds_of
+from .backends.cpu.tune import tune as tune_kernels
 from .backends.cpu.weights import Slot
 from .backends.manifest import backend
 from .evaluation.agreement import SEEDS, Subject, disagreements, fresh, run_compiled, state_of
@@ -196,6 +198,8 @@ def compile(
     Raises UnsupportedModel, WrongNumbers, MissingTool, BuildFailed, UnknownTarget.
     """
     _refuse_unknown(passes, kernels)
+    if tune:
+        seconds_of(tune)
     machine = backend(target).machine()
     args = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
     settings = Settings(target, library, threads, tune, dump)
@@ -284,6 +288,8 @@ def _finish(
 ) -> Compiled:
     """Plan, build and bind; then give to the library what it measures faster at, where that is allowed and there are inputs to measure with."""
     compiled = _planned(exported, slots, machine, settings, args, {})
+    if settings.tune and args:
+        compiled = _tuned(compiled, seconds_of(settings.tune))
     if settings.library and args:
         compiled = _with_library(compiled)
     compiled.compile_s = time.perf_counter() - start
@@ -298,11 +304,20 @@ def _planned(
     args: tuple[object, ...],
     library: Mapping[str, str],
 ) -> Compiled:
-    module = plan(exported.graph, machine, Options(library=library, dump=settings.dump))
+    scripts = StoredScripts(machine, settings.threads or torch.get_num_threads())
+    module = plan(exported.graph, machine, Options(library=library, scripts=scripts, dump=settings.dump))
     code = printed(module, machine.isa)
     path = build(code, machine)
     runtime = load_library(code.layout, path, slots, settings.threads)
     return Compiled(exported, module, code, machine, path, runtime, slots, settings, 0.0, args)
+
+
+def _tuned(own: Compiled, budget_s: float) -> Compiled:
+    """Tune the heavy kernels, then plan again with what was found."""
+    store = StoredScripts(own.machine, own.settings.threads or torch.get_num_threads())
+    with torch.random.fork_rng(devices=[]):
+        found = tune_kernels(own.runtime, own.tensors(own.example), own.machine, store, budget_s)
+    return _planned(own.exported, own.slots, own.machine, own.settings, own.example, {}) if found else own
 
 
 def _with_library(own: Compiled) -> Compiled:
