@@ -232,7 +232,9 @@ class Reductions(Vectors):
         change = self._simple(s.monoid, Value("now", PRIMARY, dtype), Value("by", PRIMARY, dtype), dtype, False).text
         if not self.vectors or not any(self.varies(i, self.vectors[0]) for i in target.index):
             value = self._slot(s, 0) if not self.vectors else self._folded(s, dtype)
-            pointer = self.pointer(target.buffer, self.offset(target.buffer, target.index))
+            inside = self.homes[target.buffer].memory
+            flat = self.offset(target.buffer, target.index)
+            pointer = self.pointer(target.buffer, flat) if inside else "&" + self.element(target.buffer, target.index)
             return self.writer.line(f"atomically({pointer}, [by = {value.text}]({held} now) {{ return {change}; }});")
         flat = self.offset(target.buffer, target.index)
         for v in self.vectors:
