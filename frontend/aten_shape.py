@@ -173,7 +173,7 @@ def cat(b: Builder, tensors: Sequence[T], dim: int = 0) -> T:
 
 
 def join(b: Builder, parts: Sequence[T], axis: int, shape: Shape) -> T:
-    """Concatenation along an axis: a chain of selects over where each part ends."""
+    """Concatenation along an axis: a tree of selects over where the parts end, as deep as the logarithm of their number."""
     if len(parts) == 1:
         return parts[0]
     here = Var(f"i{axis}")
@@ -185,10 +185,14 @@ def join(b: Builder, parts: Sequence[T], axis: int, shape: Shape) -> T:
         index: list[Expr] = list(axes(len(shape)))
         index[axis] = sub(here, start)
         pieces.append(Load(p.name, tuple(index)))
-    expr: Expr = pieces[-1]
-    for piece, end in reversed(list(zip(pieces[:-1], starts[1:]))):
-        expr = op("select", op("<", here, end), piece, expr)
-    return b.map(parts[0].dtype, shape, expr)
+
+    def tree(first: int, last: int) -> Expr:
+        if last - first == 1:
+            return pieces[first]
+        middle = (first + last + 1) // 2
+        return op("select", op("<", here, starts[middle]), tree(first, middle), tree(middle, last))
+
+    return b.map(parts[0].dtype, shape, tree(0, len(pieces)))
 
 
 def _stack(b: Builder, tensors: Sequence[T], dim: int = 0) -> T:
@@ -280,15 +284,15 @@ def _fill(value: float) -> Rule:
     return rule
 
 
-def full(b: Builder, value: object) -> T:
+def full(b: Builder, value: Scalar) -> T:
     """The current result filled with one number."""
     out = b.out[0]
     return b.map(
-        out.dtype, out.shape, Cast(out.dtype, value) if isinstance(value, (T, Load, Op, Var)) else number(value, out.dtype)
-    )  # type: ignore[arg-type]
+        out.dtype, out.shape, number(value, out.dtype) if isinstance(value, (bool, int, float)) else Cast(out.dtype, value)
+    )
 
 
-def _full(b: Builder, fill_value: object, **rest: object) -> T:
+def _full(b: Builder, fill_value: Scalar, **rest: object) -> T:
     return full(b, fill_value)
 
 
@@ -297,7 +301,7 @@ def _fill_from(b: Builder, self: T, value: object) -> T:
     return b.map(out.dtype, out.shape, operand(b, value, out.dtype, out.shape))
 
 
-def _scalar_tensor(b: Builder, s: object, **rest: object) -> T:
+def _scalar_tensor(b: Builder, s: Scalar, **rest: object) -> T:
     return full(b, s)
 
 
