@@ -49,11 +49,11 @@ def fenced(like: np.ndarray) -> np.ndarray:
 
 
 class Built:
-    """Programs compiled into one library for one instruction set."""
+    """Programs compiled into one library for one instruction set, with more compiler flags where given."""
 
-    def __init__(self, programs: Sequence[Program], isa: Isa):
+    def __init__(self, programs: Sequence[Program], isa: Isa, flags: Sequence[str] = ()):
         self.isa, self.programs = isa, {p.name: p for p in programs}
-        self.library = open_library(compile_library([translation_unit(programs, isa)], isa.flags, HEADERS, "test"))
+        self.library = open_library(compile_library([translation_unit(programs, isa)], (*isa.flags, *flags), HEADERS, "test"))
 
     def run(
         self, name: str, dims: Mapping[str, int], args: Mapping[str, np.ndarray], threads: int = 1, place=aligned
