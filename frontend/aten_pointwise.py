@@ -110,12 +110,17 @@ def promote(values: list[object], kind: str) -> tuple[str, str]:
     return (accumulator(result) if kind != "compare" else result) if is_float(result) else compute, result
 
 
+Meeting = tuple[str, bool] | type[Number]
+
+
+def _sample(k: Meeting) -> torch.Tensor | Number:
+    """A stand-in for an operand: of a tensor only the dtype counts and whether it has axes, of a number its type."""
+    return torch.empty((1,) if k[1] else (), dtype=TORCH_DTYPE[k[0]], device="meta") if isinstance(k, tuple) else k(1)
+
+
 @cache
-def _promote(key: tuple[object, ...], kind: str) -> tuple[str, str]:
-    samples = [
-        torch.empty((1,) if k[1] else (), dtype=TORCH_DTYPE[k[0]], device="meta") if isinstance(k, tuple) else k(1) for k in key
-    ]  # type: ignore[operator]
-    compute, result = elementwise_dtypes(*samples, type_promotion_kind=_PROMOTION[kind])
+def _promote(key: tuple[Meeting, ...], kind: str) -> tuple[str, str]:
+    compute, result = elementwise_dtypes(*(_sample(k) for k in key), type_promotion_kind=_PROMOTION[kind])
     return DTYPE[compute], DTYPE[result]
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import keyword
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -208,7 +209,7 @@ class Builder:
     def used(self, slot: int) -> bool:
         """Whether the current operator's result number `slot` is read."""
         users = getattr(self.node, "users", ())
-        return any(u.args[1] == slot for u in users)
+        return any(u.target is not operator.getitem or u.args[1] == slot for u in users)
 
     def handle(self, name: str) -> T:
         t = self.types[name]
@@ -333,6 +334,8 @@ class Builder:
         place = {v: letters[k] for k, v in enumerate(axes(x.rank))}
         if len(load.index) != x.rank or set(load.index) != set(place):
             return x, letters
+        if any(x.shape[int(v.name[1:])] != d for v, d in zip(load.index, source.shape) if isinstance(v, Var)):
+            return x, letters  # a slice from the start has the same loads
         moved = "".join(place[v] for v in load.index if isinstance(v, Var))
         return T(load.buffer, source.dtype, source.shape), moved
 

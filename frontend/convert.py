@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -141,7 +142,9 @@ class Converter:
         return value
 
     # -------------------------------------------------------------------------------- externs
-    def _extern(self, node: torch.fx.Node, draws: bool, name: str, reason: str, several: bool, leaves: list[object]) -> object:
+    def _extern(
+        self, node: torch.fx.Node, draws: bool, name: str, reason: str, several: bool, leaves: Sequence[object]
+    ) -> object:
         args = tuple(_plain(self.argument(a)) for a in node.args)
         kwargs = tuple((k, _plain(self.argument(v))) for k, v in node.kwargs.items())
         kind = Random(name, args, kwargs) if draws else Extern(name, args, kwargs, reason)

@@ -30,8 +30,8 @@ def run_extern(node: Node, tensors: Mapping[str, torch.Tensor], sizes: Mapping[s
     if isinstance(op, Random) and _fills(op.target):
         return (_filled(node, call, args, kwargs.get("layout"), sizes),)
     made = call(*args, **kwargs)
-    leaves = [t for t in (made if isinstance(made, (tuple, list)) else (made,)) if t is not None]
-    return tuple(t.contiguous() for t in leaves)
+    leaves = made if isinstance(made, (tuple, list)) else (made,)
+    return tuple(t.contiguous() for t in leaves if isinstance(t, torch.Tensor))
 
 
 @cache

@@ -16,7 +16,7 @@ from ..ir.types import Dim
 Size = int | torch.SymInt
 
 
-def _power(args: list[Expr], e: sympy.Expr) -> Expr:
+def _power(args: list[Expr], e: sympy.Basic) -> Expr:
     n = e.args[1]
     if not (isinstance(n, sympy.Integer) and n > 0):
         raise _unknown(e)
@@ -27,7 +27,7 @@ def _unknown(e: object) -> UnsupportedModel:
     return UnsupportedModel(f"the size `{e}` is not an integer expression of the dynamic dims")
 
 
-_NODES: dict[str, Callable[[list[Expr], sympy.Expr], Expr]] = {
+_NODES: dict[str, Callable[[list[Expr], sympy.Basic], Expr]] = {
     "Add": lambda a, _: reduce(add, a),
     "Mul": lambda a, _: reduce(mul, a),
     "Pow": _power,
@@ -61,7 +61,7 @@ class Symbols:
     def shape(self, sizes: tuple[Size, ...] | torch.Size) -> tuple[Expr, ...]:
         return tuple(self.expr(s) for s in sizes)
 
-    def sympy(self, e: sympy.Expr) -> Expr:
+    def sympy(self, e: sympy.Basic) -> Expr:
         if isinstance(e, sympy.Integer):
             return Const(int(e))
         if isinstance(e, sympy.Symbol):

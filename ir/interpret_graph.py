@@ -154,7 +154,7 @@ def _slots(monoid: str, inputs: Sequence[Tensor], position: Array) -> list[Tenso
     return [*inputs, (position, "i64")] if len(inputs) < MONOIDS[monoid].width else list(inputs)
 
 
-_WHOLE: dict[str, Callable[[Array], Array]] = {
+_WHOLE: dict[str, Callable[[Array], np.generic | Array]] = {
     "add": lambda a: _wide(a).sum(-1, dtype=None if a.dtype.kind == "f" else a.dtype),
     "mul": lambda a: _wide(a).prod(-1, dtype=None if a.dtype.kind == "f" else a.dtype),
     "max": lambda a: a.max(-1),
@@ -179,7 +179,7 @@ def reduce_axes(monoid: str, inputs: Sequence[Tensor], axes: Sequence[int], prec
         dtypes = [d for _, d in parts] + ["i64"] * (MONOIDS[monoid].width - len(parts))
         return [np.broadcast_to(_identity(monoid, k, d, precision), parts[0][0].shape[:-1]) for k, d in enumerate(dtypes)]
     if monoid in _WHOLE:
-        return [_WHOLE[monoid](parts[0][0])]
+        return [np.asarray(_WHOLE[monoid](parts[0][0]))]
     if monoid in ("argmax", "argmin"):
         a = parts[0][0]
         index = (np.argmax if monoid == "argmax" else np.argmin)(a, axis=-1)

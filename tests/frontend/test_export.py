@@ -176,6 +176,13 @@ def test_padding_same_groups_and_transposed_convolutions():
     assert sum(isinstance(n.op, Conv) for n in e.graph.nodes) == 3
 
 
+def test_products_of_transposes_and_slices():
+    def f(x, y):
+        return x.T @ y, x[:3].T @ y[:3], torch.einsum("ab,cb->ac", x[:, :2], y[:3, :2]), (x @ y.T)[:2] @ x, x.T[:2] @ y
+
+    check(f, (torch.randn(5, 4), torch.randn(5, 4)))
+
+
 def test_pools_with_ceil_mode_and_indices():
     def f(x):
         y, index = F.max_pool2d(x, 3, 2, 1, ceil_mode=True, return_indices=True)
