@@ -26,8 +26,8 @@ def _commands() -> None:
 
 @app.command()
 def judge(
-    task: Annotated[str | None, typer.Argument(help="The task: FILE.py in KernelBench form, or a Graph or Kernel in text.")] = None,
-    candidate: Annotated[str | None, typer.Argument(help="The candidate: .cpp .c .py .cu or a warploom program.")] = None,
+    task: Annotated[str | None, typer.Argument(help="The task: FILE.py in KernelBench form.")] = None,
+    candidate: Annotated[str | None, typer.Argument(help="The candidate: .cpp, .c, .py or .cu.")] = None,
     allow_precision: Annotated[str, typer.Option(help="Accept arithmetic in tf32, bf16 or fp16.")] = "float32",
     claims: Annotated[str | None, typer.Option(help="A CSV of claimed times (problem,time_ms) to hold against --device.")] = None,
     device: Annotated[str | None, typer.Option(help="The device of --claims, such as a100-sxm-80gb.")] = None,

@@ -17,15 +17,13 @@ LANGUAGES = {
     ".c": "c",
     ".py": "python",
     ".cu": "cuda",
-    ".wl": "warploom",
-    ".txt": "warploom",
 }
 _LAUNCH = re.compile(r"^\s*//\s*warploom-launch:\s*(\S.*?)\s*$")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """`language` is one of `LANGUAGES`; `launch` the text `grid=x,y,z;block=x,y,z;shared=n` or a sidecar's JSON for CUDA."""
+    """`language` is one of the values of `LANGUAGES`; `launch` the text `grid=x,y,z;block=x,y,z;shared=n` or a sidecar's JSON for CUDA."""
 
     name: str
     language: str

@@ -96,8 +96,9 @@ def _downgrade(trial: Trial) -> Finding | None:
         name = _matches_weaker(trial, failure)
         if name:
             return failure.finding("precision-downgrade", f"matches {name} arithmetic: ")
-    if ordinary and all(_is_small_and_everywhere(f) for f in ordinary) and _tiny_is_fine(trial):
-        return ordinary[0].finding("precision-downgrade", "small errors everywhere: ")
+    telling = [f for f in ordinary if _present(f) >= 16]
+    if telling and all(_is_small_and_everywhere(f) for f in telling) and _tiny_is_fine(trial):
+        return telling[0].finding("precision-downgrade", "small errors everywhere: ")
     return None
 
 
@@ -144,12 +145,15 @@ def _scale(x: np.ndarray) -> float:
     return float(np.sqrt(np.mean(finite * finite))) if finite.size else 0.0
 
 
+def _present(failure: Failure) -> int:
+    """Elements of the worst output that are not next to nothing."""
+    value = failure.case.outputs[failure.worst.output].value
+    return int((np.abs(value) > 1e-3 * _scale(value)).sum()) if value.dtype.kind == "f" else 0
+
+
 def _is_small_and_everywhere(failure: Failure) -> bool:
     miss = failure.worst
-    output = failure.case.outputs[miss.output]
-    if output.tolerance is None or output.value.size < 16 or not np.isfinite(miss.error):
-        return False
-    return miss.count > 0.2 * output.value.size and miss.error < 0.02 * _scale(output.value)
+    return miss.count > 0.2 * _present(failure) and miss.error < 0.02 * _scale(failure.case.outputs[miss.output].value)
 
 
 def _tiny_is_fine(trial: Trial) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import select
@@ -25,17 +26,25 @@ from .signature import Signature
 START_S, LOAD_S = 120.0, 90.0
 
 
+def _roots() -> tuple[str, ...]:
+    """Folders that Python and its packages are loaded from, outside of /usr: the interpreter's, and where torch and numpy lie."""
+    found = [sys.base_prefix, sys.prefix]
+    for name in ("torch", "numpy"):
+        spec = importlib.util.find_spec(name)
+        if spec and spec.origin:
+            found.append(str(Path(spec.origin).parents[1]))
+    real = list(dict.fromkeys(os.path.realpath(p) for p in found))
+    real = [p for p in real if not p.startswith("/usr/") and p != "/usr"]
+    return tuple(p for p in real if not any(p != q and p.startswith(q + "/") for q in real))
+
+
 class PythonParent:
     """The sandboxed process that has torch loaded and forks candidates. Raises `MissingTool` where it does not start."""
 
     def __init__(self, sandbox: Sandbox, threads: int):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         program = Path(__file__).with_name("worker") / "nest.py"
-        roots = tuple(
-            dict.fromkeys(
-                os.path.realpath(p) for p in (sys.base_prefix, sys.prefix) if not os.path.realpath(p).startswith("/usr")
-            )
-        )
+        roots = _roots()
         script = sealed_file("nest", program.read_bytes())
         environment = {
             "OMP_NUM_THREADS": str(threads), "PYTHONDONTWRITEBYTECODE": "1", "TRITON_INTERPRET": "1", "USER": "candidate",

@@ -12,6 +12,7 @@ import random
 import sys
 import time
 import types
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,7 @@ UNITS = {
 }
 UNTIED = {"topk", "sort", "kthvalue", "median", "mode", "nanmedian", "argsort"}
 _TINY = 1e-37
+WEAKER_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -368,16 +370,23 @@ class Reference:
         return cost.measure(lambda: self._run(self.model, inputs), tensors, list(self.model.state_dict().values()))[0]
 
     def weaker(self, key: str) -> dict[str, tuple[str, ...]]:
-        """The float64 outputs for a case with inputs and weights rounded to weaker types, to name a downgrade."""
+        """The float64 outputs of a case with inputs and weights in weaker types: all rounded, all cut off, one input alone."""
         inputs, state = self.cases[key]
         made = {}
-        for name, dtype in (("bf16", torch.bfloat16), ("fp16", torch.float16), ("tf32", None)):
-            low = [_rounded(v, dtype) if isinstance(v, torch.Tensor) else v for v in inputs]
-            low_state = {k: _rounded(v, dtype) for k, v in state.items()}
-            made[name] = tuple(
-                self._save(f"{key}-{name}{i}", v.double().numpy()) for i, v in enumerate(self._exact(low, low_state))
-            )
-        return made
+        started = time.perf_counter()
+        for name, low in _WEAKER.items():
+            everything = [low(v) if isinstance(v, torch.Tensor) else v for v in inputs]
+            made[name] = self._exact(everything, {k: low(v) for k, v in state.items()})
+        floats = [i for i, v in enumerate(inputs) if isinstance(v, torch.Tensor) and v.dtype == torch.float32]
+        for at in floats if len(floats) > 1 or state else []:
+            for name in _WEAKER:
+                if time.perf_counter() - started < WEAKER_S:
+                    alone = [_WEAKER[name](v) if i == at else v for i, v in enumerate(inputs)]
+                    made[f"{name} (input {at})"] = self._exact(alone, state)
+        return {
+            name: tuple(self._save(f"{key}-{number}-{i}", v.double().numpy()) for i, v in enumerate(outputs))
+            for number, (name, outputs) in enumerate(made.items())
+        }
 
     def moved_by(self, key: str, changes: list[tuple[int, int, float]]) -> list[tuple[str, ...]]:
         """For each single change (input, flat index, new value) of a case, how far each output moves, in float64."""
@@ -475,13 +484,29 @@ def _widened(value):
     )
 
 
-def _rounded(value: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
-    if value.dtype != torch.float32:
-        return value
-    if dtype is not None:
-        return value.to(dtype).float()
-    bits = value.view(torch.int32)
-    return ((bits + 0x1000) & ~0x1FFF).view(torch.float32)
+def _through(dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda value: value.to(dtype).float() if value.dtype == torch.float32 else value
+
+
+def _cut(bits: int, nearest: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Float32 with the last `bits` of the significand rounded away or cut off."""
+    half = 1 << (bits - 1) if nearest else 0
+
+    def low(value: torch.Tensor) -> torch.Tensor:
+        if value.dtype != torch.float32:
+            return value
+        return ((value.view(torch.int32) + half) & -(1 << bits)).view(torch.float32)
+
+    return low
+
+
+_WEAKER = {
+    "bf16": _through(torch.bfloat16),
+    "fp16": _through(torch.float16),
+    "tf32": _cut(13, True),
+    "bf16 (cut off)": _cut(16, False),
+    "tf32 (cut off)": _cut(13, False),
+}
 
 
 def _randomised(name: str, value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

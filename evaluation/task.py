@@ -1,6 +1,6 @@
 """A path comes in, a `Task` (the reference to hold candidates against) goes out, as a record that prints and parses back.
 
-Kinds: a KernelBench-form Python file (`Model`, `get_inputs`, `get_init_inputs`), or a Graph or Kernel in text.
+A task file is Python in KernelBench form: `Model`, `get_inputs`, `get_init_inputs`.
 """
 
 from __future__ import annotations
@@ -71,9 +71,10 @@ def _not_regular(fd: int, what: str, shown: str):
 
 
 def read_task(path: str | Path, precision: str = "float32") -> Task:
-    """Reads a task file; its suffix and first words say its kind. Raises `Unreadable`."""
+    """Reads a task file. Raises `Unreadable`."""
     if precision not in PRECISIONS:
         raise Unreadable(f"unknown precision {precision!r}", hint="one of " + ", ".join(PRECISIONS))
     text = read_text(path, "task")
-    kind = "python" if Path(path).suffix == ".py" else "ir"
-    return Task(Path(path).stem, kind, text, str(Path(path).resolve().parent), precision)
+    if Path(path).suffix != ".py":
+        raise Unreadable(f"task {Path(path).name!r} is not a Python file", hint="KernelBench form: Model, get_inputs, get_init_inputs")
+    return Task(Path(path).stem, "python", text, str(Path(path).resolve().parent), precision)

@@ -81,6 +81,7 @@ static bool memory_is_full() {
   struct rlimit r;
   return getrlimit(RLIMIT_AS, &r) == 0 && r.rlim_cur != RLIM_INFINITY && read_address_space() > r.rlim_cur / 10 * 8;
 }
+static std::atomic<bool> allocation_failed{false};
 static void on_fault(int sig, siginfo_t* info, void*) {
   char text[96];
   char* at = static_cast<char*>(info->si_addr);
@@ -89,11 +90,10 @@ static void on_fault(int sig, siginfo_t* info, void*) {
   else if ((sig == SIGSEGV || sig == SIGBUS) && at >= arena - MARGIN && at < arena + arena_bytes + MARGIN)
     snprintf(text, sizeof text, "fence %lld\n", static_cast<long long>(at - arena));
   else
-    snprintf(text, sizeof text, "signal %d %d\n", sig, memory_is_full() ? 1 : 0);
+    snprintf(text, sizeof text, "signal %d %d\n", sig, memory_is_full() || allocation_failed ? 1 : 0);
   say(text);
   _exit(4);
 }
-static std::atomic<bool> allocation_failed{false};
 static void on_terminate() {
   try {
     if (std::current_exception()) throw;
