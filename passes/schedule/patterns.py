@@ -9,7 +9,7 @@ from ...ir.expr import ZERO, Const, Expr, Load, Op, Var, children, loads, rebuil
 from ...ir.intrinsic import INTRINSICS, Intrinsic, meaning_of
 from ...ir.kernel import Body, Call, For, If, Program, Reduce, Stmt, Store, statements, substitute_axes
 from ...ir.scope import Scope, written_names
-from .step import Step, chain, edit_loops, extent, loops_of, need_axes, nest, refuse, tidy, touched
+from .step import Step, chain, edit_loops, extent, loops_of, mentions, need_axes, nest, refuse, tidy, touched
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,9 @@ class Online(Step):
         if [_shape(h, {}) for h in heads] != [_shape(h, renamed) for h in others]:
             raise refuse(p, b, f"`{b.axis}` does not have the bounds and conditions of `{a.axis}`")
         top, total = self._parts(p, a, b, core, second)
+        axes = {x.axis for x in loops_of(heads)}
+        if any(mentions(i, axes) for t in (*top.targets, *total.targets) for i in t.index):
+            raise refuse(p, a, f"the maximum and the sum are not the same for all of `{a.axis}`")
         self._untouched(
             p, b, before, between, top.targets[0].buffer, total.targets[0].buffer, {x.buffer for x in loads(top.values[0])}
         )

@@ -87,6 +87,16 @@ def softmax(M: dim, N: dim, x: f32[M, N], y: f32[M, N]):
         for l in serial(N):
             y[i, l] = exp(x[i, l] - m[0]) / s[0]
 """,
+    "columns": """
+def columns(N: dim, x: f32[N], m: f32[N], s: f32[1]):
+    for i in serial(N):
+        m[i] = -inf
+    for j in serial(N):
+        reduce(max, m[j], x[j])
+    s[0] = 0
+    for k in serial(N):
+        s[0] += exp(x[k] - m[k])
+""",
     "cumsum": """
 def cumsum(M: dim, N: dim, x: f32[M, N], y: f32[M, N]):
     for i in serial(M):
@@ -234,6 +244,7 @@ ILLEGAL = [
     ("linear", "unguard(acc)", "no condition"),
     ("linear", "inline(acc)", "not written by one plain store"),
     ("softmax", "online(j, l)", "not sum the exponentials"),
+    ("columns", "online(j, k)", "not the same for all"),
     ("softmax", "online(k, j)", "not a maximum loop and a sum"),
     ("gemm_i8", "expand(j); tensorize((k, j), vnni16)", "extents differ"),
     ("linear", "pipeline(k, acc)", "not allocated in the body"),
