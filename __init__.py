@@ -5,7 +5,9 @@ Names are loaded on first use, so that `import warploom` and `warploom --help` a
 
 from importlib import import_module
 
-__version__ = "0.1.0"
+from .ir.version import VERSION
+
+__version__ = VERSION
 
 _LAZY = {"compile": "compiler", "load": "compiler"}
 

@@ -16,7 +16,6 @@ import torch
 from rich.console import Console
 from torch.utils import _pytree as pytree
 
-from . import __version__
 from .backends.cpu import saved
 from .backends.cpu.allocator import pool
 from .backends.cpu.bind import bind, evaluate, match_shapes
@@ -49,6 +48,7 @@ from .ir.diagnostic import InputMismatch, UnsupportedModel, WarploomError, Wrong
 from .ir.graph_text import print_graph
 from .ir.machine import Machine
 from .ir.module import Module
+from .ir.version import VERSION
 from .passes.pipeline import Dump, Options, plan
 
 
@@ -154,7 +154,7 @@ class Compiled:
         specs = tuple(pytree.treespec_dumps(spec) for spec in (self.exported.in_spec, self.exported.out_spec))
         settings = replace(self.settings, dump=None)
         program = (exported, specs, self.module, self.code, self.machine, settings, self.compile_s, self.name)
-        saved.write(Path(path), saved.Saved(program, self.library, self.weights(), self.machine.features, __version__))
+        saved.write(Path(path), saved.Saved(program, self.library, self.weights(), self.machine.features, VERSION))
 
     def export(self, folder: str | Path) -> None:
         """Write a standalone C++ project with the weights as they are now. Raises NotStandalone, Unreadable."""
@@ -344,7 +344,7 @@ def weight_slots(model: object, exported: Exported) -> dict[str, Slot]:
 
 def load(path: str | Path) -> Compiled:
     """A model that `Compiled.save` wrote. Raises Unreadable, OtherVersion, OtherMachine."""
-    found = saved.read(Path(path), __version__)
+    found = saved.read(Path(path), VERSION)
     (graph, inputs, outputs), (given, result), module, code, machine, settings, compile_s, name = found.program
     exported = Exported(graph, found.weights, inputs, outputs, pytree.treespec_loads(given), pytree.treespec_loads(result))
     slots: dict[str, Slot] = {key: (found.weights, key) for key in found.weights}
