@@ -17,7 +17,9 @@ operator, all tensors by name, axes 0-based and non-negative:
   Extern(target, args, kwargs)       an ATen call that the compiler does not own yet
 
 For Reduce, Window and Scan, `inputs` has one tensor per monoid slot, or one tensor for argmax/argmin (the index slot is the flat
-position within the reduced axes, window or scan).
+position within the reduced axes, the windowed plane of the input, or the scan). A Window may be declared one longer per axis than the
+formula gives: its last windows stick out. Contract and Conv of half types accumulate in f32 and round once. A Random target whose name ends
+in `_` fills a fresh tensor in place; its keyword `layout` is the order of axes in memory that eager's tensor has, draws follow it.
 """
 
 from __future__ import annotations

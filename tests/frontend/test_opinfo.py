@@ -68,7 +68,8 @@ KNOWN = {f"{o.name}.{o.variant_test_name}" if o.variant_test_name else o.name: o
 MANY = {torch.float32: 6, torch.int64: 4, torch.bool: 4}
 # What ATen keeps: the renormalisation of an embedding's weight in place, positions from a sort that is not stable.
 TIES = "ATen's choice among equal values"
-KEPT = {("aten.embedding_renorm.default", "not in the operator table"), ("aten.sort.default", TIES), ("aten.argsort.default", TIES)}
+SORTS = ("sort.default", "sort.stable", "argsort.default", "argsort.stable")
+KEPT = {("aten.embedding_renorm.default", "not in the operator table"), *((f"aten.{name}", TIES) for name in SORTS)}
 
 
 class Marker:
