@@ -6,6 +6,7 @@ The child writes to stderr only (a kernel's printf must not mix with what the co
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import pickle
 import signal
@@ -41,6 +42,7 @@ def in_child(work: Callable[[], T], *, quiet: bool = True) -> T:
 
 def _serve(work: Callable[[], object], writing: int, quiet: bool) -> None:
     """The child's life: never returns."""
+    faulthandler.disable()
     if quiet:
         os.dup2(2, 1)
     try:

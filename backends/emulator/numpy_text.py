@@ -14,8 +14,7 @@ import numpy as np
 from ...ir.diagnostic import Unreadable
 
 _LIMIT_BYTES = 4 << 30
-_FUNCTIONS = frozenset(
-    """
+_ACCEPTED = """
     abs absolute add all any arange argmax argmin argsort around array array_equal asarray broadcast_to ceil clip concatenate copy cos
     cosh cumprod cumsum diag divide dot exp expand_dims expm1 eye flip floor full full_like identity int8 int16 int32 int64 invert
     isnan linspace log log1p log2 logspace matmul max maximum mean min minimum mod multiply nan_to_num negative ones ones_like outer
@@ -23,8 +22,8 @@ _FUNCTIONS = frozenset(
     tril triu uint8 uint16 uint32 uint64 vstack hstack where zeros zeros_like float16 float32 float64 bool_ array_split meshgrid
     random Generator PCG64 default_rng SeedSequence integers standard_normal normal uniform permutation choice exponential shuffled
     standard_exponential permuted astype flatten T pi e inf nan newaxis item squeeze view dtype
-""".split()
-)
+"""
+_FUNCTIONS = frozenset(_ACCEPTED.split())
 _OPERATORS = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from warploom.backends.emulator import Launch
 
-F, I, H = "float32", "int32", "float16"
+F, I32, H = "float32", "int32", "float16"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def pair(name, template, launch, args, bugs, right=None):
         CASES.append(Case(f"{name}-wrong{number}", source, launch, tuple(args), expected, bool(both)))
 
 
-X, Y, N = ("in", F, 1000), ("out", F, 1000), ("scalar", I, 1000)
+X, Y, N = ("in", F, 1000), ("out", F, 1000), ("scalar", I32, 1000)
 OUT4, IN1024 = ("out", F, 4), ("in", F, 1024)
 BLOCKS4 = Launch.of(4, 256)
 
@@ -151,7 +151,7 @@ pair(
   if (i < n) { @ }
 }""",
     BLOCKS4,
-    [("inout", I, 16), ("in", I, 1000, "np.arange(1000) % 16"), N],
+    [("inout", I32, 16), ("in", I32, 1000, "np.arange(1000) % 16"), N],
     [("bins[x[i]] += 1;", "race", "both"), ("atomicAdd(&bins[x[i] + 1], 1);", "out-of-bounds-write")],
     "atomicAdd(&bins[x[i]], 1);",
 )
@@ -167,7 +167,7 @@ pair(
   if (threadIdx.x < 16) atomicAdd(&bins[threadIdx.x], s[threadIdx.x]);
 }""",
     BLOCKS4,
-    [("inout", I, 16), ("in", I, 1000, "np.arange(1000) % 16"), N],
+    [("inout", I32, 16), ("in", I32, 1000, "np.arange(1000) % 16"), N],
     [("if (threadIdx.x < 15) s[threadIdx.x] = 0;", "uninitialised-read"), ("", "uninitialised-read")],
     "if (threadIdx.x < 16) s[threadIdx.x] = 0;",
 )
@@ -367,7 +367,7 @@ pair(
   atomicExch(lock, 0);
 }""",
     Launch.of(2, 1),
-    [("inout", I, 1), ("inout", I, 1, "0")],
+    [("inout", I32, 1), ("inout", I32, 1, "0")],
     [("while (atomicCAS(lock, 1, 1) != 1) {}", "deadlock"), ("", "race", "both")],
     "while (atomicCAS(lock, 0, 1) != 0) {}\n  __threadfence();",
 )
@@ -397,7 +397,7 @@ pair(
   out[threadIdx.x] = s;
 }""",
     Launch.of(1, 64),
-    [("out", F, 64), ("in", F, 256), ("scalar", I, 4)],
+    [("out", F, 64), ("in", F, 256), ("scalar", I32, 4)],
     [("n + 1", "out-of-bounds-read")],
     "n",
 )
@@ -495,13 +495,13 @@ right(
     "same-value",
     """__global__ void k(int* any, const float* x) { if (x[threadIdx.x] > -1.0e9f) *any = 1; }""",
     BLOCKS4,
-    [("inout", I, 1, "0"), IN1024],
+    [("inout", I32, 1, "0"), IN1024],
 )
 right(
     "max-filter",
     """__global__ void k(int* top, const int* x) { int v = x[threadIdx.x]; if (v > *top) atomicMax(top, v); }""",
     BLOCKS4,
-    [("inout", I, 1, "0"), ("in", I, 256, "np.arange(256)")],
+    [("inout", I32, 1, "0"), ("in", I32, 256, "np.arange(256)")],
 )
 right(
     "float-atomics",
@@ -596,5 +596,5 @@ right(
   if (keep) out[base + __popc(mask & ((1u << lane) - 1))] = x[threadIdx.x];
 }""",
     Launch.of(1, 64),
-    [("inout", I, 1, "0"), ("inout", F, 64), ("in", F, 64)],
+    [("inout", I32, 1, "0"), ("inout", F, 64), ("in", F, 64)],
 )

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from warploom.backends.emulator.check import Argument, check_unit
 from warploom.backends.emulator.isolate import in_child
 from warploom.backends.emulator.numpy_text import evaluate

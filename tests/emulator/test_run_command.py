@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 from typer.testing import CliRunner
-
 from warploom.cli import app
 
 KERNELS = """__constant__ float scale[2];

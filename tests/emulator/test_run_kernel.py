@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from warploom.backends.emulator import KernelFailed, Launch, run_kernel
 
 SAXPY = """
