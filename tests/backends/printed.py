@@ -53,7 +53,9 @@ class Built:
 
     def __init__(self, programs: Sequence[Program], isa: Isa, flags: Sequence[str] = ()):
         self.isa, self.programs = isa, {p.name: p for p in programs}
-        self.library = open_library(compile_library([translation_unit(programs, isa)], (*isa.flags, *flags), HEADERS, "test"))
+        self.library = open_library(
+            compile_library([translation_unit(programs, isa)], (*isa.flags, *flags, "-DWL_PARALLEL_FROM=0"), HEADERS, "test")
+        )
 
     def run(
         self, name: str, dims: Mapping[str, int], args: Mapping[str, np.ndarray], threads: int = 1, place=aligned

@@ -463,6 +463,11 @@ def test_triangular_loops_are_shared_out_dynamically():
     assert "schedule(static)" in print_function(KERNELS["maxpool"][0], AVX2)
 
 
+def test_small_loops_stay_on_the_calling_thread():
+    text = print_function(KERNELS["matmul"][0], AVX512)
+    assert re.search(r"if\(.*K.* >= parallel_from\)", text)
+
+
 def test_detection_takes_the_widest_instruction_set():
     assert detect(AVX512.needs) is AVX512
     assert detect(AVX512.needs - {"avx512dq"}) is AVX2

@@ -6,6 +6,7 @@ intrinsic calls) become serial loops: a kind never changes what a program comput
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from ....ir.expr import Affine, Cast, Const, Expr, Load, Op, Ranges, Var, as_int, bounds, from_affine, simplify
@@ -28,6 +29,7 @@ from ....ir.kernel import (
 
 MAX_COPIES = 2048  # statements that an unroll nest may print
 MAX_VECTORS = 32  # native vectors in one vector loop
+MAX_PRIVATE = 1024  # elements of a buffer that every lane has its own of
 
 Env = dict[str, tuple[int | None, int | None]]
 
@@ -178,7 +180,7 @@ def _vector_statement(s: Stmt, axis: str, private: set[str]) -> bool:
     if isinstance(s, For):
         return s.kind not in ("vector", "block") and not moves((s.lo, s.hi))
     if isinstance(s, Alloc):
-        return all(as_int(d) is not None for d in s.buffer.shape)
+        return math.prod(as_int(d) or MAX_PRIVATE + 1 for d in s.buffer.shape) <= MAX_PRIVATE
     if isinstance(s, Store):
         return s.buffer in private or moves(s.index)
     if isinstance(s, Reduce):

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ....ir.expr import Const, Expr, Load, Op, Var, as_int, is_index, names, walk
+from ....ir.expr import Const, Expr, Load, Op, Var, as_int, bounds, is_index, names, walk
 from ....ir.intrinsic import INTRINSICS
 from ....ir.kernel import Alloc, Body, Buffer, Call, For, If, Program, Reduce, Stmt, Store, expressions, statements
 from .dtypes import HELD, STORAGE, scalar_type, vector_type
-from .expand import dim_ranges, inside, varies
+from .expand import Env, as_ranges, dim_ranges, inside, varies
 from .linear import polynomial, stride
 from .place import ALIGN, Home, Layout, elements
 from .reductions import Reductions
@@ -75,15 +75,16 @@ class Statements(Reductions):
         uneven = any(isinstance(x, For) and _grows(x, axes) for x in statements(nest[-1].body))
         collapse = f" collapse({len(nest)})" if len(nest) > 1 else ""
         loop = f"for{collapse} schedule({'dynamic' if uneven else 'static'})"
+        enough = f"if({self.scalar(self.fold(work((s,), self.env, self.dims)), 'i64').inside(10)} >= parallel_from)"
         self.region = frozenset(axes)
         if any(self.buffers[n].space == "stream" for n in _written(nest[-1].body)):
-            self.writer.line("#pragma omp parallel")
+            self.writer.line(f"#pragma omp parallel {enough}")
             with self.writer.block(""):
                 self.writer.line(f"#pragma omp {loop} nowait")
                 self._plain_loop(nest[0], nest[1:])
                 self.writer.line("stream_fence();")
         else:
-            self.writer.line(f"#pragma omp parallel {loop}")
+            self.writer.line(f"#pragma omp parallel {loop} {enough}")
             self._plain_loop(nest[0], nest[1:])
         self.region = frozenset()
 
@@ -279,6 +280,32 @@ def _perfect_nest(s: For) -> list[For]:
             break
         nest.append(below)
     return nest
+
+
+UNKNOWN = 16  # iterations of a loop whose bounds are read from memory or have no upper bound
+
+
+def work(body: Body, env: Env, dims: frozenset[str]) -> Expr:
+    """About how many elements a body computes, over the dims: how often its innermost statements run."""
+    total: Expr = Const(0)
+    for s in body:
+        if isinstance(s, For):
+            below = inside(env, s)
+            total = Op("+", (total, Op("*", (_trips(s, env, dims), work(s.body, below, dims)))))
+        elif isinstance(s, If):
+            total = Op("+", (total, work(s.body, env, dims)))
+        elif not isinstance(s, Alloc):
+            total = Op("+", (total, Const(1)))
+    return total
+
+
+def _trips(s: For, env: Env, dims: frozenset[str]) -> Expr:
+    """Iterations of a loop over dims alone: an upper bound where its own bounds move with outer axes."""
+    count = Op("-", (s.hi, s.lo))
+    if is_index(count) and names(count) <= dims:
+        return count
+    _, hi = bounds(count, as_ranges(env))
+    return Const(max(hi, 1) if hi is not None else UNKNOWN)
 
 
 def _grows(loop: For, axes: set[str]) -> bool:

@@ -15,7 +15,7 @@ using virtual void volatile while xor main errno stdin stdout INFINITY NAN std w
 abs max min floor ceil trunc round sqrt rsqrt exp exp2 expm1 sigmoid tanh sinh cosh log log2 log10 log1p erf erfc
 sin cos tan asin acos atan asinh acosh atanh pow atan2 fmod isnan isinf lanes mask half bfloat load store store_even stream gather scatter select first
 every any all lane splat iota convert get put same element scale polynomial each lt le gt ge eq ne rotate reversed aligned split scratch
-held bitcast unaligned keep widen atomically sine copy_sign floor_div floor_mod now by l
+held parallel_from bitcast unaligned keep widen atomically sine copy_sign floor_div floor_mod now by l
 """
 _LIBC = """
 y0 y1 yn j0 j1 jn gamma time malloc free abort exit printf memcpy memset remainder hypot cbrt logb signal read write

@@ -19,6 +19,9 @@
 #else
 #define WL_LANES 4
 #endif
+#ifndef WL_PARALLEL_FROM
+#define WL_PARALLEL_FROM 32768
+#endif
 #define WL_INLINE __attribute__((always_inline)) inline
 #pragma GCC diagnostic ignored "-Wpsabi"
 #pragma GCC diagnostic ignored "-Wignored-attributes"
@@ -26,6 +29,8 @@
 namespace wl {
 
 constexpr int lanes = WL_LANES;
+/// Loops over fewer elements run on the calling thread: waking a team costs more than they do.
+constexpr int64_t parallel_from = WL_PARALLEL_FROM;
 typedef float f32v __attribute__((vector_size(4 * WL_LANES)));
 typedef int32_t i32v __attribute__((vector_size(4 * WL_LANES)));
 typedef uint32_t u32v __attribute__((vector_size(4 * WL_LANES)));
