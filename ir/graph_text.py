@@ -177,12 +177,21 @@ class _GraphParser(Parser):
             return Map(self.expr(n.args[0]))
         if cls in (Extern, Random):
             kwargs = {k.arg: self.argument(k.value) for k in n.keywords if k.arg}
-            reason = {"reason": kwargs.pop("reason_", "")} if cls is Extern else {}
-            return cls(self.argument(n.args[0]), tuple(self.argument(a) for a in n.args[1:]), tuple(kwargs.items()), **reason)
+            target = self._string(n.args[0])
+            args = tuple(self.argument(a) for a in n.args[1:])
+            if cls is Random:
+                return Random(target, args, tuple(kwargs.items()))
+            reason = kwargs.pop("reason_", "")
+            return Extern(target, args, tuple(kwargs.items()), reason if isinstance(reason, str) else "")
         names = [f.name for f in fields(cls)]
         if len(n.args) > len(names):
             raise self.fail(n, f"{n.func.id} takes {len(names)} arguments")
         return cls(**{name: self._field(name, a) for name, a in zip(names, n.args)})
+
+    def _string(self, n: ast.AST) -> str:
+        if isinstance(n, ast.Constant) and isinstance(n.value, str):
+            return n.value
+        raise self.fail(n, "expected the name of an ATen operator as a string")
 
     def _field(self, name: str, n: ast.AST) -> object:
         if name in _TENSOR_FIELDS:

@@ -123,7 +123,7 @@ def _window(node: Node, types: Types) -> Definition:
 
 def _inside(place: Expr, size: Expr, op: Window | Conv, d: int, out: Expr) -> list[Expr]:
     """Bounds of a tap that can be violated: below only with padding, above only when the last window sticks out."""
-    low = [Op(">=", (place, Const(0)))] if op.padding[d] else []
+    low: list[Expr] = [Op(">=", (place, Const(0)))] if op.padding[d] else []
     taps = op.size[d] if isinstance(op, Window) else 0
     reach = add(mul(sub(out, 1), op.stride[d]), (taps - 1) * op.dilation[d] - op.padding[d])
     fits = simplify(Op("<", (reach, size))) == Const(True)
@@ -136,7 +136,9 @@ def _contract(node: Node, types: Types) -> Definition:
     (left, right), out = op.spec.split("->")[0].split(","), op.spec.split("->")[1]
     sizes = dict(zip(left, types[op.a].shape)) | dict(zip(right, types[op.b].shape))
     reduced = [c for c in dict.fromkeys(left + right) if c not in out]
-    name: dict[str, Expr] = {c: Var(f"i{d}") for d, c in enumerate(out)} | {c: Var(f"r{d}") for d, c in enumerate(reduced)}
+    name: dict[str, Expr] = {}
+    name.update({c: Var(f"i{d}") for d, c in enumerate(out)})
+    name.update({c: Var(f"r{d}") for d, c in enumerate(reduced)})
     product = Op("*", (Load(op.a, tuple(name[c] for c in left)), Load(op.b, tuple(name[c] for c in right))))
     return Definition(node, tuple(sizes[c] for c in out), tuple(sizes[c] for c in reduced), "add", (product,), kind="contract")
 
