@@ -116,7 +116,7 @@ class Reference:
             else families.Promise(keep=True)
             for a, b in zip(first, second)
         ]
-        self.state_names = list(self.model.state_dict())
+        self.first_state = {name: value.clone() for name, value in self.model.state_dict().items()}
         return self._describe(first, seed)
 
     def _make_model(self):
@@ -184,7 +184,7 @@ class Reference:
             return {k: v.clone() for k, v in self.initial.items()}
         generator = torch.Generator().manual_seed(seed)
         made = {}
-        for name, value in self.model.state_dict().items():
+        for name, value in self.first_state.items():
             made[name] = _randomised(name, value, generator)
         return made
 
