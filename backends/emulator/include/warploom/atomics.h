@@ -15,7 +15,7 @@ template <> struct Bits<8> { using type = unsigned long long; };
 
 // A thread that keeps retrying lets the others move now and then.
 WL_QUIET inline void count_retry() {
-  if (self && self->fibers && ++self->spins > 2048) {
+  if (self && self->fibers && ++self->spins > (self->spin_rounds ? 8u : 2048u)) {
     self->spins = 0;
     defer();
   }

@@ -13,6 +13,7 @@ namespace wl {
 constexpr unsigned kMaxThreads = 1024;
 constexpr unsigned kWarp = 32;
 constexpr size_t kMaxSlot = 32;
+constexpr unsigned kSpinRounds = 500000;  // so often may all threads retry in vain
 
 enum class Wait : unsigned char { none, barrier, warp, converge, step };
 enum class Vote : unsigned char { none, ballot, match_any, match_all, barrier_and, barrier_or, barrier_count };
@@ -147,7 +148,7 @@ WL_CALL inline void wake_deferred(Worker& w) {
 // The next thread to run, or -1 when nobody can.
 WL_QUIET inline int pick(Worker& w) {
   if (!w.ready_warps) {
-    if (!w.any_deferred || ++w.spin_rounds > 200000) return -1;
+    if (!w.any_deferred || ++w.spin_rounds > kSpinRounds) return -1;
     wake_deferred(w);
   }
 #ifdef WL_CHECK
@@ -377,6 +378,7 @@ WL_CALL inline void finish_thread(Worker& w, unsigned i) {
   unsigned warp = i / kWarp, bit = 1u << (i % kWarp);
   w.live[warp] &= ~bit;
   --w.live_count;
+  w.spin_rounds = 0;
   make_unready(w, i);
   for (unsigned rest = w.at_warp[warp]; rest; rest &= rest - 1) {
     unsigned mask = w.thread[warp * kWarp + __builtin_ctz(rest)].request.mask;
