@@ -231,7 +231,7 @@ class Reductions(Vectors):
         held = scalar_type(dtype)
         change = self._simple(s.monoid, Value("now", PRIMARY, dtype), Value("by", PRIMARY, dtype), dtype, False).text
         if not self.vectors or not any(self.varies(i, self.vectors[0]) for i in target.index):
-            value = self._slot(s, 0) if not self.vectors else self._folded(s, dtype)
+            value = self._slot(s, 0) if not self.vectors else self._folded_total(s, dtype)
             inside = self.homes[target.buffer].memory
             flat = self.offset(target.buffer, target.index)
             pointer = self.pointer(target.buffer, flat) if inside else "&" + self.element(target.buffer, target.index)
@@ -248,6 +248,6 @@ class Reductions(Vectors):
                     f"{guard}atomically({pointer} + {at}[l], [by = {value.text}[l]]({held} now) {{ return {change}; }});"
                 )
 
-    def _folded(self, s: Reduce, dtype: str) -> Value:
+    def _folded_total(self, s: Reduce, dtype: str) -> Value:
         total = self._tree(s.monoid, [self._live(s, 0, v) for v in self.vectors], dtype)
         return call({"any": "any", "all": "all"}.get(s.monoid, f"fold_{s.monoid}"), total, dtype=dtype)
