@@ -19,6 +19,7 @@ from ..ir.graph import Graph, Node
 from ..ir.interpret_graph import run_graph
 from ..ir.machine import Machine
 from ..ir.module import Launch, Module, Step
+from ..passes.canonical import canonicalize
 from ..passes.plan_memory import written
 
 _COARSE = {"f16": 3e-2, "bf16": 2e-1}
@@ -42,10 +43,10 @@ def first_wrong(
     graph: Graph, module: Module, machine: Machine, weights: Mapping[str, Slot], tensors: Sequence[torch.Tensor], seed: int
 ) -> Culprit | None:
     """The first step whose value differs clearly from the graph's; None where each one holds within a coarse bound."""
+    graph = canonicalize(graph)
     known = graph.types()
-    stored = [
-        (step, name) for step in module.steps for name in _outputs(step) if name in known and known[name] == module.types[name]
-    ]
+    every = (*module.prepare, *module.steps)
+    stored = [(step, name) for step in every for name in _outputs(step) if name in known and known[name] == module.types[name]]
     if not stored:
         return None
     watched = replace(module, outputs=tuple(dict.fromkeys(name for _, name in stored)), updates=())
