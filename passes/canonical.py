@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..ir.expr import Expr, Load, Op, Var, as_int, children, loads, mul, rebuild, simplify, transform, walk
+from ..ir.expr import Const, Expr, Load, Op, Var, as_int, children, loads, mul, rebuild, simplify, transform, walk
 from ..ir.graph import (
     Contract,
     Conv,
@@ -364,4 +364,28 @@ def _segments(a: tuple[Expr, ...], b: tuple[Expr, ...]) -> list[tuple[list[int],
     return out
 
 
-RULES: tuple[Rule, ...] = (drop_identity, merge_reshapes, reshape_as_map, pointwise_conv, merge_contract_dims, sink_reshape_map, sink_reshape_reduce, lift_reshape)
+def cheaper_map(r: Rewriter, node: Node) -> bool:
+    """tanh(softplus(x)), the core of mish, from one exponential: with n = e(e + 2), e = exp(x), it is n/(n + 2)."""
+    if not isinstance(node.op, Map):
+        return False
+    expr = transform(node.op.expr, _tanh_of_softplus)
+    if expr == node.op.expr:
+        return False
+    r.emit(replace(node, op=Map(expr)))
+    return True
+
+
+def _tanh_of_softplus(e: Expr) -> Expr | None:
+    if not (isinstance(e, Op) and e.name == "tanh" and isinstance(e.args[0], Op) and e.args[0].name == "select"):
+        return None
+    test, x, soft = e.args[0].args
+    if soft != Op("log1p", (Op("exp", (x,)),)) or not (isinstance(test, Op) and test.name == ">" and test.args[0] == x):
+        return None
+    if not (isinstance(test.args[1], Const) and test.args[1].value == 20):
+        return None
+    power = Op("exp", (Op("min", (x, Const(20.0))),))  # at 20 the quotient is 1 to the last bit, as tanh is
+    n = Op("*", (power, Op("+", (power, Const(2.0)))))
+    return Op("/", (n, Op("+", (n, Const(2.0)))))
+
+
+RULES: tuple[Rule, ...] = (cheaper_map, drop_identity, merge_reshapes, reshape_as_map, pointwise_conv, merge_contract_dims, sink_reshape_map, sink_reshape_reduce, lift_reshape)

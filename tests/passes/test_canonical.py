@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from warploom.ir.graph_text import parse_graph
 from warploom.ir.interpret_graph import run_graph
 from warploom.passes.canonical import canonicalize
@@ -29,6 +28,11 @@ def g(x: f32[2, 6, 4, 5], w: f32[6]):
 def g(x: f32[2, 3, 4], w: f32[5, 4], b: f32[5]):
     h: f32[2, 3, 5] = contract('bsk,nk->bsn', x, w)
     y: f32[2, 3, 5] = map(h[i0, i1, i2] + b[i2])
+    return y,
+""",
+    "mish": """
+def g(x: f32[4, 64]):
+    y: f32[4, 64] = map(x[i0, i1] * 20.0 * tanh(select(x[i0, i1] * 20.0 > 20, x[i0, i1] * 20.0, log1p(exp(x[i0, i1] * 20.0)))))
     return y,
 """,
     "pointwise convolution": """
