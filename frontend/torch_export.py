@@ -1,6 +1,6 @@
 """A PyTorch model and example inputs in, an `Exported` out: the Graph, the live weights, and how to rebuild the model's result.
 
-`export_model` goes through torch.export; `dynamo_backend` takes what torch.compile captured. Both end in `convert`.
+`export_model` goes through torch.export; what torch.compile captured enters in `dynamo`. Both end in `convert`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import inspect
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -342,8 +342,3 @@ def _user_output(converter: Converter, arg: object, node: object) -> Leaf:
     if isinstance(node, torch.fx.Node) and isinstance(arg, TensorArgument):
         return TensorLeaf(converter.result(node))
     raise UnsupportedModel(f"the model returns {type(arg).__name__}")
-
-
-def named(exported: Exported, name: str) -> Exported:
-    """The same with another graph name."""
-    return replace(exported, graph=replace(exported.graph, name=name))

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from agree import assert_same, eager, externs, run
-
 from warploom.frontend.torch_export import export_model
 from warploom.ir.verify_graph import verify_graph
 
