@@ -50,7 +50,7 @@ from ..ir.kernel import (
 from ..ir.monoid import MONOIDS
 from ..ir.types import Dim
 from .convolution import Taps, phases
-from .define import Definition, identity
+from .define import Definition, accumulator, identity, wide
 from .fuse import Group, cost, read_packed
 from .indexing import axis_ranges, numel
 
@@ -174,7 +174,8 @@ class _Lowering:
         if d.monoid in ("argmax", "argmin") and slot == 1:
             count = as_int(numel(d.reduce_extents))
             return "i32" if count is not None and count < 2**31 and d.kind == "reduce" else "i64"
-        return self._value_dtype(d, slot)
+        dtype = self._value_dtype(d, slot)
+        return accumulator(dtype) if d.kind in ("contract", "conv") else dtype
 
     def _value_dtype(self, d: Definition, slot: int) -> str:
         outputs = d.node.outputs
@@ -278,7 +279,9 @@ class _Lowering:
         column: Expr = o if op.groups == 1 else mod(o, per_group)
         at = [simplify(sub(add(x, t.first), mul(Var(a), t.back))) for x, t, a in zip(space, combination, axes[1:])]
         kernel = [simplify(add(mul(Var(a), t.step), t.kernel)) for t, a in zip(combination, axes[1:])]
-        value = read_packed(Op("*", (Load(op.x, (n, channel, *at)), Load(op.w, (channel, column, *kernel)))), self.group.packed)
+        x = wide(Load(op.x, (n, channel, *at)), self.types[op.x].dtype)
+        w = wide(Load(op.w, (channel, column, *kernel)), self.types[op.w].dtype)
+        value = read_packed(Op("*", (x, w)), self.group.packed)
         nest: Body = (Reduce("add", places, (value,)),)
         extents = (d.reduce_extents[0], *(Const(t.count) for t in combination))
         if any(t.count == 0 for t in combination):
@@ -310,11 +313,12 @@ class _Lowering:
         before: list[Stmt] = []
         inside: list[Stmt] = []
         after: list[Stmt] = []
+        states: dict[Expr, list[Stmt]] = {}
         for d in stage.members:
             env = self.place_env(d, stage)
             if d.scan is not None:
                 state, step = self._scan(d, env, index)
-                before += state
+                states.setdefault(env[f"i{d.scan}"], []).extend(state)
                 inside += step
             elif self.reduces_row(d):
                 allocs, step = self._accumulate(d, env, index)
@@ -326,9 +330,10 @@ class _Lowering:
             else:
                 inside += self._element(d, env, index)
         nest: Body = tuple(inside)
-        order = list(zip(stage.axes, stage.extents))
+        # A scan runs innermost: its state belongs to one line.
+        order = sorted(zip(stage.axes, stage.extents), key=lambda pair: Var(pair[0]) in states)
         for axis, extent in reversed(order):
-            nest = (For(axis, Const(0), extent, "serial", nest),)
+            nest = (*states.pop(Var(axis), []), For(axis, Const(0), extent, "serial", nest))
         return [*before, *nest, *after]
 
     def _accumulators(self, d: Definition) -> tuple[list[Stmt], tuple[Load, ...]]:
