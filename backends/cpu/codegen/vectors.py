@@ -116,7 +116,7 @@ class Vectors(Values):
         if step is not None:
             return self._ramp(Const(step), self.base(e, lanes), dtype)
         assert isinstance(e, Op)
-        args = [self.operand(self.vector(a, lanes), dtype) for a in e.args]
+        args = [self.operand(self.vector(a, lanes, "i64"), dtype) for a in e.args]
         return self._wide_arithmetic(e.name, args, dtype)
 
     def _ramp(self, step: Expr, base: Expr, dtype: str) -> Value:
