@@ -337,8 +337,9 @@ WL_QUIET void unknown(Address a, unsigned bytes, bool write, const void* pc) {
 WL_QUIET void settle_index(bool write, Address a) {
   Finding f = g.index_finding;
   g.bad_index = false;
-  f.kind = write ? "out-of-bounds-write" : "out-of-bounds-read";
-  f.space = g.fixed.near(a) ? "shared" : "local";
+  bool shared = g.fixed.near(a);  // local arrays are not instrumented: the next access is another one
+  f.kind = shared && write ? "out-of-bounds-write" : "out-of-bounds-read";
+  f.space = shared ? "shared" : "local";
   add(f);
 }
 

@@ -447,11 +447,11 @@ __global__ void k(float* out, const float* x) {
 pair(
     "grid-stride",
     """__global__ void k(float* y, const float* x, int n) {
-  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += @) y[i] = x[i];
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += @) y[i] += x[i];
 }""",
     Launch.of(2, 64),
-    [Y, X, N],
-    [("blockDim.x + gridDim.x", "race", "both"), ("blockDim.x * gridDim.x + 1", "partial-write")],
+    [("inout", F, 1000), X, N],
+    [("blockDim.x + gridDim.x", "race", "both"), ("blockDim.x + 1", "race", "both")],
     "blockDim.x * gridDim.x",
 )
 
@@ -496,12 +496,6 @@ right(
     """__global__ void k(int* any, const float* x) { if (x[threadIdx.x] > -1.0e9f) *any = 1; }""",
     BLOCKS4,
     [("inout", I32, 1, "0"), IN1024],
-)
-right(
-    "max-filter",
-    """__global__ void k(int* top, const int* x) { int v = x[threadIdx.x]; if (v > *top) atomicMax(top, v); }""",
-    BLOCKS4,
-    [("inout", I32, 1, "0"), ("in", I32, 256, "np.arange(256)")],
 )
 right(
     "float-atomics",
