@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ..ir.expr import Const, Expr, Load, Op, Var, add, conjunction, floordiv, mod, mul, simplify, sub
+from ..ir.expr import Cast, Const, Expr, Load, Op, Var, add, conjunction, floordiv, mod, mul, simplify, sub
 from ..ir.graph import Contract, Conv, Map, Node, Reduce, Reshape, Scan, TensorType, Window
 from ..ir.monoid import MONOIDS
 from .indexing import axis_ranges, coords, ravel, reindex
@@ -47,6 +47,16 @@ class Definition:
 
 def _vars(prefix: str, n: int) -> tuple[Expr, ...]:
     return tuple(Var(f"{prefix}{d}") for d in range(n))
+
+
+def accumulator(dtype: str) -> str:
+    """The dtype in which products of a dtype are summed: half and bfloat16 in float32, rounded once at the end, as ATen does."""
+    return "f32" if dtype in ("f16", "bf16") else dtype
+
+
+def wide(e: Expr, dtype: str) -> Expr:
+    """An operand of a product in its accumulator's dtype."""
+    return e if accumulator(dtype) == dtype else Cast(accumulator(dtype), e)
 
 
 def identity(monoid: str, slot: int, dtype: str) -> Expr:
@@ -139,7 +149,8 @@ def _contract(node: Node, types: Types) -> Definition:
     name: dict[str, Expr] = {}
     name.update({c: Var(f"i{d}") for d, c in enumerate(out)})
     name.update({c: Var(f"r{d}") for d, c in enumerate(reduced)})
-    product = Op("*", (Load(op.a, tuple(name[c] for c in left)), Load(op.b, tuple(name[c] for c in right))))
+    a, b = Load(op.a, tuple(name[c] for c in left)), Load(op.b, tuple(name[c] for c in right))
+    product = Op("*", (wide(a, types[op.a].dtype), wide(b, types[op.b].dtype)))
     return Definition(node, tuple(sizes[c] for c in out), tuple(sizes[c] for c in reduced), "add", (product,), kind="contract")
 
 
@@ -163,7 +174,8 @@ def _conv_direct(node: Node, op: Conv, types: Types) -> Definition:
     if guard != Const(True):
         x = Op("select", (guard, x, Const(0.0)))
     w = Load(op.w, (Var("i1"), *_vars("r", rank + 1)))
-    return Definition(node, out, ws[1:], "add", (Op("*", (x, w)),), kind="conv")
+    product = Op("*", (wide(x, types[op.x].dtype), wide(w, types[op.w].dtype)))
+    return Definition(node, out, ws[1:], "add", (product,), kind="conv")
 
 
 def _conv_transposed(node: Node, op: Conv, types: Types) -> Definition:
@@ -185,7 +197,8 @@ def _conv_transposed(node: Node, op: Conv, types: Types) -> Definition:
     column: Expr = Var("i1") if op.groups == 1 else mod(Var("i1"), per_group)
     x = Load(op.x, (Var("i0"), channel, *place))
     w = Load(op.w, (channel, column, *_vars("r", rank + 1)[1:]))
-    value = Op("select", (conjunction(guards), Op("*", (x, w)), Const(0.0)))
+    product = Op("*", (wide(x, types[op.x].dtype), wide(w, types[op.w].dtype)))
+    value = Op("select", (conjunction(guards), product, Const(0.0)))
     return Definition(node, out, (in_group, *ws[2:]), "add", (value,), kind="conv")
 
 
