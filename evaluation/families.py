@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+MOST_LINES = 512
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 
@@ -98,6 +99,16 @@ def _scaled_rows(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray
     return rng.standard_normal(shape) * scale
 
 
+def _heavy_row(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """One row outweighs all others, so that errors do not average out in what is summed over rows."""
+    values = rng.standard_normal(shape)
+    if shape and shape[0] > 1:
+        scale = np.full((shape[0],) + (1,) * (len(shape) - 1), 1e-3)
+        scale[int(rng.integers(0, shape[0]))] = 1000.0
+        values = values * scale
+    return values
+
+
 def _holes(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Minus infinity at places, never first in a line and never a whole line: a mask, as attention makes it."""
     values = rng.standard_normal(shape)
@@ -129,6 +140,7 @@ FAMILIES = (
     Family("ties", _ties, ties=True),
     Family("low variance", _normal(0.05, 1.0), coherent=True),
     Family("scaled rows", _scaled_rows),
+    Family("heavy row", _heavy_row),
     Family("minus infinity", _holes, finite_only=True, ties=True),
 )
 BY_NAME = {family.name: family for family in FAMILIES}
@@ -150,6 +162,13 @@ def touched(rng: np.random.Generator, array: np.ndarray, count: int) -> np.ndarr
     return out
 
 
-def few(rng: np.random.Generator, array: np.ndarray, count: int) -> np.ndarray:
-    """Zeros but for `count` elements: whatever is summed, each of them shows, and so does every rounding."""
-    return touched(rng, np.zeros(array.shape, np.float64), count)
+def few(rng: np.random.Generator, array: np.ndarray, count: int, fill: bool) -> np.ndarray:
+    """Zeros but for `count` elements: whatever is summed, each shows, and so does every rounding. `fill`: no line of zeros, for what divides by its length."""
+    out = touched(rng, np.zeros(array.shape, np.float64), count)
+    lines = out.reshape(-1, out.shape[-1]) if out.ndim and out.size else out.reshape(0, 1)
+    if fill and 1 < len(lines) <= MOST_LINES:
+        empty = np.flatnonzero(~(lines != 0).any(1))
+        lines[empty, rng.integers(0, lines.shape[1], len(empty))] = rng.uniform(0.5, 2, len(empty)) * rng.choice(
+            [-1, 1], len(empty)
+        )
+    return lines.reshape(out.shape) if len(lines) else out

@@ -25,6 +25,7 @@ ORDINARY = (
     "spikes",
     "all negative",
     "scaled rows",
+    "heavy row",
     "low variance",
     "constant rows",
 )

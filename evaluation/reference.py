@@ -35,6 +35,7 @@ UNITS = {
     "bfloat16": 2.0**-8,
 }
 UNTIED = {"topk", "sort", "kthvalue", "median", "mode", "nanmedian", "argsort"}
+DIVIDES = {"div", "div_", "rsqrt", "reciprocal", "linalg_vector_norm", "norm", "cosine_similarity"}
 _TINY = 1e-37
 WEAKER_S = 2.0
 
@@ -162,6 +163,7 @@ class Reference:
         tensors = [t for t in inputs if isinstance(t, torch.Tensor)]
         needs, calls = cost.measure(lambda: self._run(self.model, inputs), tensors, list(self.model.state_dict().values()))
         self.untied = any(name in UNTIED for name, _ in calls.operators)
+        self.divides = any(name in DIVIDES for name, _ in calls.operators)
         return Description(
             self.signature, needs, calls, min(seconds, faster), tuple(self._families()), mutated,
             tuple(None if isinstance(v, torch.Tensor) else v for v in inputs), tuple(self.notes),
@@ -209,20 +211,19 @@ class Reference:
     def _touch(self, own: list, seed: int, family: str) -> list:
         """`touch:n` changes some elements of the task's own inputs; `few:n` sets some elements among zeros, few enough or many."""
         kind, _, number = family.partition(":")
-        rng = np.random.default_rng([seed, int(number)])
+        rng, odd = np.random.default_rng([seed, int(number)]), int(number) % 2
         free = [i for i, p in enumerate(self.promises) if not p.keep]
-        chosen = (
-            set(rng.permutation(free)[: 1 + int(rng.integers(0, max(1, len(free))))].tolist()) if kind == "touch" else set(free)
-        )
-        change, count = (
-            (families.touched, 1 if int(number) % 2 else 12)
-            if kind == "touch"
-            else (families.few, 64 if int(number) % 2 else 6)
-        )
+        chosen = set(free)
+        if kind == "touch" and free:
+            chosen = set(rng.permutation(free)[: 1 + int(rng.integers(0, len(free)))].tolist())
+
+        def change(array: np.ndarray) -> np.ndarray:
+            if kind == "touch":
+                return families.touched(rng, array, 1 if odd else 12)
+            return families.few(rng, array, 64 if odd else 6, self.divides)
+
         return [
-            torch.from_numpy(np.ascontiguousarray(self.promises[i].hold(change(rng, v.numpy(), count)))).to(v.dtype)
-            if i in chosen
-            else v
+            torch.from_numpy(np.ascontiguousarray(self.promises[i].hold(change(v.numpy())))).to(v.dtype) if i in chosen else v
             for i, v in enumerate(own)
         ]
 

@@ -31,6 +31,25 @@ COMPOSITE = {
     "binary_cross_entropy_with_logits", "linalg_vector_norm", "nll_loss_forward", "instance_norm",
     "_fused_rms_norm", "logcumsumexp", "norm", "dist", "_euclidean_dist", "soft_margin_loss", "l1_loss", "log_sigmoid_forward",
 }  # fmt: skip
+# Functions often written with exp(x) - 1 or log(1 + exp(x)): right to a unit in the last place of one, not of a tiny result.
+BOUNDED = {
+    "tanh",
+    "elu",
+    "selu",
+    "celu",
+    "expm1",
+    "log1p",
+    "softplus",
+    "erf",
+    "asinh",
+    "atanh",
+    "log_sigmoid",
+    "sin",
+    "sinh",
+    "elu_",
+    "selu_",
+    "tanh_",
+}
 EXACT = {
     "max", "min", "amax", "amin", "aminmax", "argmax", "argmin", "sort", "topk", "relu", "relu_", "clamp", "clamp_min", "clamp_max",
     "abs", "neg", "sign", "maximum", "minimum", "where", "cat", "stack", "constant_pad_nd", "reflection_pad2d", "replication_pad2d",
@@ -94,7 +113,8 @@ class Disturbed(TorchDispatchMode):
         self.amplitude, self.last = amplitude, head
         if self.silent:
             return out
-        noise = torch.rand(head.shape, dtype=torch.float64, generator=self.generator).mul_(2).sub_(1).mul_(amplitude)
+        sign = torch.randint(0, 2, head.shape, generator=self.generator).mul_(2).sub_(1)
+        noise = sign * amplitude
         head.add_(torch.nan_to_num_(noise, nan=0.0, posinf=0.0, neginf=0.0)) if not _overlaps(head) else None
         return out
 
@@ -104,7 +124,7 @@ class Disturbed(TorchDispatchMode):
         head = out[0] if isinstance(out, tuple) else out
         variance, mean = torch.var_mean(x, *args[1:], **kwargs) if len(args) > 1 or kwargs else torch.var_mean(x)
         n = torch.tensor(max(1.0, x.numel() / max(1, head.numel())), dtype=torch.float64)
-        growth = self._growth(n, _repeats(x + 1)) + 4  # zeros, less the mean, are equal terms too
+        growth = 5 * self._growth(n, _repeats(x + 1))  # zeros, less the mean, are equal terms too
         noise = self.unit * growth * (variance + mean * mean)
         if name.startswith("std"):
             noise = noise / (2 * head.abs()).clamp_min(1e-30)
@@ -120,8 +140,12 @@ class Disturbed(TorchDispatchMode):
         )
 
     def _growth(self, count, alike: bool):
-        """Units in the last place by which a plain sum of `count` terms may be off, per unit of its partial sums."""
-        return 0.6 * count + 2 if self.coherent or alike else 2 * torch.sqrt(count) * (1 + 8 * self.unit * count) + 2
+        """Units by which a plain sum of `count` terms may be off, per unit of its partial sums; the allowance is twelve times that.
+
+        The bound is count / 2; what independent roundings make is near sqrt(count) / 4, and more once a sum has grown so far that a
+        good part of each term is lost.
+        """
+        return 0.15 * count + 2 if self.coherent or alike else 1.2 * torch.sqrt(count) * (1 + 64 * self.unit * count) + 2
 
     def _terms(self, count, total, squares, alike: bool):
         """Allowance of a sum: `count` terms, their sum and the sum of their squares; `alike`: many terms are equal."""
@@ -147,6 +171,8 @@ class Disturbed(TorchDispatchMode):
         if name in {"add", "sub", "rsub", "add_", "sub_", "lerp", "addcmul", "addcdiv"}:
             operands = [a.abs() for a in args if isinstance(a, torch.Tensor) and a.dtype == torch.float64]
             return u * (2 * head.abs() + sum(operands[1:], operands[0])) if operands else 2 * u * head.abs()
+        if name in BOUNDED:
+            return u * (6 * head.abs() + 3)
         return u * (2 if name in {"mul", "div", "mul_", "div_", "sqrt", "reciprocal"} else 6) * head.abs()
 
     def _sum(self, name, head, args):
@@ -192,10 +218,10 @@ def _length(name, args, a, b) -> int:
 
 
 def _repeats(x: torch.Tensor) -> bool:
-    """True where many terms have the same value: their roundings fall the same way and do not average out."""
-    sample = x.reshape(-1)[:8192]
+    """True where many terms are equal to 16 bits: their roundings fall the same way and do not average out."""
+    sample = x.reshape(-1)[:8192].float()
     sample = sample[sample != 0]
-    return sample.numel() > 8 and torch.unique(sample).numel() < 0.7 * sample.numel()
+    return sample.numel() > 8 and torch.unique(sample.view(torch.int32) >> 7).numel() < 0.7 * sample.numel()
 
 
 def _present(x: torch.Tensor) -> torch.Tensor:
