@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree as pytree
 
 from . import cost, families
-from .rounding import Disturbed
+from .rounding import COMPOSITE, SPREADS, Disturbed
 from .signature import Argument, Signature
 from .task import Task
 
@@ -38,6 +38,7 @@ UNTIED = {"topk", "sort", "kthvalue", "median", "mode", "nanmedian", "argsort"}
 DIVIDES = {"div", "div_", "rsqrt", "reciprocal", "linalg_vector_norm", "norm", "cosine_similarity"}
 _TINY = 1e-37
 WEAKER_S = 2.0
+SINGLY = 6  # with so few operators each is disturbed alone, so that no two cancel
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,7 @@ class Reference:
         tensors = [t for t in inputs if isinstance(t, torch.Tensor)]
         needs, calls = cost.measure(lambda: self._run(self.model, inputs), tensors, list(self.model.state_dict().values()))
         self.untied = any(name in UNTIED for name, _ in calls.operators)
+        self.spreads = any(name in SPREADS or name in COMPOSITE for name, _ in calls.operators)
         self.divides = any(name in DIVIDES for name, _ in calls.operators)
         return Description(
             self.signature, needs, calls, min(seconds, faster), tuple(self._families()), mutated,
@@ -256,10 +258,10 @@ class Reference:
         return self._wide
 
     def _disturbed(
-        self, inputs: list, state: dict, seed: int, coherent: bool, silent: bool, lowest: bool = False
+        self, inputs: list, state: dict, seed: int, coherent: bool, silent: bool, lowest: bool = False, only: int = 0
     ) -> tuple[list[torch.Tensor], Disturbed]:
         self.wide.load_state_dict(state)
-        mode = Disturbed(self.unit, seed, coherent, silent, lowest)
+        mode = Disturbed(self.unit, seed, coherent, silent, lowest, only)
         wide = [_widened(v) for v in inputs]
         with torch.no_grad(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), mode:
             out = self._run(self.wide, wide)
@@ -325,14 +327,30 @@ class Reference:
         _, quiet = self._disturbed(inputs, state, seed, coherent, True)
         if len(exact) == 1 and quiet.amplitude is not None and quiet.is_last(exact[0]):
             return [quiet.amplitude.reshape(exact[0].shape)]
-        moved = [torch.zeros(v.shape, dtype=torch.float64) for v in exact]
-        for draw in range(draws):
-            noisy, _ = self._disturbed(inputs, state, seed * 31 + draw, coherent, False, draw == 0)
-            for at, (value, changed) in enumerate(zip(exact, noisy)):
-                if value.is_floating_point():
-                    shift = torch.where(torch.isfinite(value), (changed.double() - value.double()).abs(), 0.0)
-                    moved[at] = torch.maximum(moved[at], torch.nan_to_num(shift, nan=torch.inf, posinf=torch.inf))
-        return moved
+        lowest = (
+            self._shift(exact, self._disturbed(inputs, state, seed, coherent, False, lowest=True)[0]) if self.spreads else []
+        )
+        if quiet.sources <= SINGLY:
+            runs = [self._disturbed(inputs, state, seed * 31 + n, coherent, False, only=n) for n in range(1, quiet.sources + 1)]
+            moved = [torch.zeros(v.shape, dtype=torch.float64) for v in exact]
+            for noisy, _ in runs:
+                moved = [a + b for a, b in zip(moved, self._shift(exact, noisy))]
+        else:
+            runs = [self._disturbed(inputs, state, seed * 31 + n, coherent, False) for n in range(draws)]
+            shifts = [self._shift(exact, noisy) for noisy, _ in runs]
+            moved = [torch.stack(s).amax(0) for s in zip(*shifts)]
+        return [torch.maximum(a, b) for a, b in zip(moved, lowest)] if lowest else moved
+
+    def _shift(self, exact: list[torch.Tensor], noisy: list[torch.Tensor]) -> list[torch.Tensor]:
+        """How far each element has moved; infinite where it is no number any more."""
+        shifts = []
+        for value, changed in zip(exact, noisy):
+            if not value.is_floating_point():
+                shifts.append(torch.zeros(value.shape, dtype=torch.float64))
+                continue
+            shift = torch.where(torch.isfinite(value), (changed.double() - value.double()).abs(), 0.0)
+            shifts.append(torch.nan_to_num(shift, nan=torch.inf, posinf=torch.inf))
+        return shifts
 
     def _write(self, key: str, at: int, value, tolerance, eager) -> Expected:
         is_float = value.is_floating_point()

@@ -74,12 +74,13 @@ class Disturbed(TorchDispatchMode):
     """Adds random float32-sized disturbances. `unit` is the unit roundoff (2^-24), `coherent` widens sums to their bound.
 
     `amplitude` keeps the last operator's own allowance and `sources` how many operators disturbed: with one, the allowance
-    is exact and no random draw is needed.
+    is exact and no random draw is needed. `only` disturbs one operator alone, by its number from 1; `lowest` makes variances
+    as small as they may come out.
     """
 
-    def __init__(self, unit: float, seed: int, coherent: bool, silent: bool = False, lowest: bool = False):
+    def __init__(self, unit: float, seed: int, coherent: bool, silent: bool = False, lowest: bool = False, only: int = 0):
         super().__init__()
-        self.unit, self.coherent, self.silent, self.lowest = unit, coherent, silent, lowest
+        self.unit, self.coherent, self.silent, self.lowest, self.only = unit, coherent, silent, lowest, only
         self.generator = torch.Generator().manual_seed(seed)
         self.sources = 0
         self.amplitude: torch.Tensor | None = None
@@ -111,7 +112,7 @@ class Disturbed(TorchDispatchMode):
             return out
         self.sources += 1
         self.amplitude, self.last = amplitude, head
-        if self.silent:
+        if self.silent or (self.only and self.only != self.sources):
             return out
         sign = torch.randint(0, 2, head.shape, generator=self.generator).mul_(2).sub_(1)
         noise = sign * amplitude
@@ -130,7 +131,7 @@ class Disturbed(TorchDispatchMode):
             noise = noise / (2 * head.abs()).clamp_min(1e-30)
         if self.lowest and not self.silent:  # a variance of nothing may come out negative
             noise = torch.where(variance < noise, noise, 0 * noise)
-            self.sources += 1
+            self.sources += 1 + isinstance(out, tuple)
             return head.sub_(noise) if not isinstance(out, tuple) else (head.sub_(noise), out[1])
         disturbed = self._disturb(head, noise)
         if not isinstance(out, tuple):
