@@ -16,18 +16,19 @@ import torch
 from rich.console import Console
 from torch.utils import _pytree as pytree
 
+from .agents.library import Answers, Stopwatch, answer, recalled
+from .agents.records import Records, StoredScripts
+from .agents.tune import seconds_of
+from .agents.tune import tune as tune_kernels
 from .backends.cpu import saved
 from .backends.cpu.allocator import pool
 from .backends.cpu.bind import bind, evaluate, match_shapes
 from .backends.cpu.build import Printed, build, printed
-from .backends.cpu.choose import library_choices
 from .backends.cpu.export import c_name, sample_run
 from .backends.cpu.export import export as export_project
 from .backends.cpu.peaks import measured
 from .backends.cpu.runtime import Runtime
 from .backends.cpu.runtime import load as load_library
-from .backends.cpu.tune import StoredScripts, seconds_of
-from .backends.cpu.tune import tune as tune_kernels
 from .backends.cpu.weights import Slot
 from .backends.manifest import backend
 from .evaluation.agreement import SEEDS, Subject, disagreements, fresh, run_compiled, state_of
@@ -94,6 +95,7 @@ class Compiled:
     example: tuple[object, ...] = ()
     name: str = "model"
     differences: list[Difference] = field(default_factory=list)
+    remarks: tuple[str, ...] = ()
     _plain: bool = field(init=False)
     _single: bool = field(init=False)
 
@@ -257,7 +259,8 @@ def describe(compiled: Compiled, timed: Timed | None = None) -> Report:
         max_error=max((d.relative for d in compiled.differences), default=0.0), ok=all(d.right for d in compiled.differences),
         kernels=rows, externs=extern_rows(module, seconds), prepared=tuple(p.program.name for p in module.prepare),
         graph=print_graph(compiled.exported.graph), steps=step_lines(module), arena_bytes=bound.arena_bytes,
-        times=timed.times if timed else {}, intervals=timed.intervals if timed else {}, notes=timed.notes if timed else (),
+        times=timed.times if timed else {}, intervals=timed.intervals if timed else {},
+        notes=(*compiled.remarks, *(timed.notes if timed else ())),
     )  # fmt: skip
 
 
@@ -286,12 +289,15 @@ def _refuse_unknown(passes: Sequence[str], kernels: object) -> None:
 def _finish(
     exported: Exported, slots: Mapping[str, Slot], machine: Machine, settings: Settings, args: tuple[object, ...], start: float
 ) -> Compiled:
-    """Plan, build and bind; then give to the library what it measures faster at, where that is allowed and there are inputs to measure with."""
-    compiled = _planned(exported, slots, machine, settings, args, {})
+    """Plan, build and bind, by what this machine's records know; then, where there are inputs to measure with, tune if asked to, and find
+    out which operators the library runs faster."""
+    records = Records(machine, settings.threads or torch.get_num_threads())
+    answers = recalled(exported.graph, machine, records) if settings.library else Answers(())
+    compiled = _planned(exported, slots, machine, settings, args, answers.choices())
     if settings.tune and args:
-        compiled = _tuned(compiled, seconds_of(settings.tune))
-    if settings.library and args:
-        compiled = _with_library(compiled)
+        compiled = _tuned(compiled, records, answers.choices())
+    if answers.open and args:
+        compiled = _asked(compiled, records, answers)
     compiled.compile_s = time.perf_counter() - start
     return compiled
 
@@ -304,7 +310,7 @@ def _planned(
     args: tuple[object, ...],
     library: Mapping[str, str],
 ) -> Compiled:
-    scripts = StoredScripts(machine, settings.threads or torch.get_num_threads())
+    scripts = StoredScripts(Records(machine, settings.threads or torch.get_num_threads()))
     module = plan(exported.graph, machine, Options(library=library, scripts=scripts, dump=settings.dump))
     code = printed(module, machine.isa)
     path = build(code, machine)
@@ -312,23 +318,27 @@ def _planned(
     return Compiled(exported, module, code, machine, path, runtime, slots, settings, 0.0, args)
 
 
-def _tuned(own: Compiled, budget_s: float) -> Compiled:
+def _replanned(own: Compiled, library: Mapping[str, str]) -> Compiled:
+    made = _planned(own.exported, own.slots, own.machine, own.settings, own.example, library)
+    made.remarks = own.remarks
+    return made
+
+
+def _tuned(own: Compiled, records: Records, library: Mapping[str, str]) -> Compiled:
     """Tune the heavy kernels, then plan again with what was found."""
-    store = StoredScripts(own.machine, own.settings.threads or torch.get_num_threads())
+    budget_s = seconds_of(own.settings.tune or "")
     with torch.random.fork_rng(devices=[]):
-        found = tune_kernels(own.runtime, own.tensors(own.example), own.machine, store, budget_s)
-    return _planned(own.exported, own.slots, own.machine, own.settings, own.example, {}) if found else own
+        found = tune_kernels(own.runtime, own.tensors(own.example), own.machine, records, budget_s, Stopwatch())
+    own.remarks = tuple(map(str, found)) or (f"tuning for {own.settings.tune} found no faster schedule",)
+    return _replanned(own, library) if found else own
 
 
-def _with_library(own: Compiled) -> Compiled:
-    """The faster of our own kernels alone and those with the library's share, both measured whole."""
-    tensors = own.tensors(own.example)
+def _asked(own: Compiled, records: Records, answers: Answers) -> Compiled:
+    """Answer what is open by measurement; plan again where the library is faster somewhere."""
+    before = answers.choices()
     with torch.random.fork_rng(devices=[]):
-        choices = library_choices(own.exported.graph, own.runtime, tensors)
-        if not choices:
-            return own
-        mixed = _planned(own.exported, own.slots, own.machine, own.settings, own.example, choices)
-        return min((own, mixed), key=lambda c: sum(c.runtime.profile(tensors)))
+        answer(answers, own.machine, own.runtime, own.tensors(own.example), records, Stopwatch())
+    return _replanned(own, answers.choices()) if answers.choices() != before else own
 
 
 def weight_slots(model: object, exported: Exported) -> dict[str, Slot]:

@@ -137,18 +137,35 @@ def default_cache() -> Cache:
 
 def cached(name: str, make: Callable[[], bytes]) -> Path:
     """The entry `name` of the default cache, made by `make` when absent or damaged; in the private folder where the cache refuses it."""
-    cache = default_cache()
+    return _found(name) or keep(name, make())
+
+
+def kept(name: str) -> bytes | None:
+    """What `keep` stored under the name, or None."""
+    path = _found(name)
     try:
-        if found := cache.find(name) or _find_private(name):
-            return found
-    except OSError as error:
-        _warn_private(str(cache.folder), error.strerror or str(error))
-    data = make()
+        return contents(path) if path else None
+    except OSError:
+        return None  # evicted by another process meanwhile
+
+
+def keep(name: str, data: bytes) -> Path:
+    """Store an entry; in the private folder where the cache refuses it."""
+    cache = default_cache()
     try:
         return cache.store(name, data)
     except OSError as error:
         _warn_private(str(cache.folder), error.strerror or str(error))
         return Cache(private_folder(), cache.limit).store(name, data)
+
+
+def _found(name: str) -> Path | None:
+    cache = default_cache()
+    try:
+        return cache.find(name) or _find_private(name)
+    except OSError as error:
+        _warn_private(str(cache.folder), error.strerror or str(error))
+        return _find_private(name)
 
 
 def _find_private(name: str) -> Path | None:

@@ -16,7 +16,6 @@ from ..ir.machine import Machine
 from .indexing import ravel
 from .schedule.script import apply
 
-
 Choices = dict[str, int]
 """Name of a decision -> the value taken."""
 

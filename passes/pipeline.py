@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..ir.diagnostic import IllegalStep
+from ..ir.diagnostic import IllegalStep, ParseError
 from ..ir.graph import Graph, Reshape
 from ..ir.kernel import For, Program, rename_buffers, statements
 from ..ir.machine import Machine
@@ -89,7 +89,7 @@ def _launch(group: Group, lowered: Lowered, machine: Machine, options: Options, 
     if script is not None:
         try:
             program = apply(naive, script)
-        except IllegalStep:
+        except (IllegalStep, ParseError):
             script = None  # a stored script of an older version: the sketch below replaces it
     if program is None:
         draft = sketch(naive, group.kind, machine) if options.schedule else Draft(naive, machine)

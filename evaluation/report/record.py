@@ -69,7 +69,7 @@ class Report:
             "max_error": self.max_error,
             "compile_s": self.compile_s,
             "kernels": [_kernel(k) for k in self.kernels],
-            "extern": [{"op": e.op, "reason": e.reason, "share": e.share} for e in self.externs],
+            "extern": [{"op": e.op, "reason": e.reason, "share": e.share, "library": e.library} for e in self.externs],
             "time_ms": {name: self._milliseconds(name) for name in ("warploom", "eager", "inductor")},
             "threads": self.threads,
             "name": self.name,
