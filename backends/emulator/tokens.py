@@ -44,7 +44,8 @@ def tokenize(text: str) -> list[Token]:
     """All tokens of `text`; `line` is 0-based."""
     tokens, line = [], 0
     for match in _TOKEN.finditer(text):
-        tokens.append(Token(match.lastgroup if match.lastgroup != "delim" else "string", match.group(), line))
+        kind = match.lastgroup or "mark"
+        tokens.append(Token("string" if kind == "delim" else kind, match.group(), line))
         line += match.group().count("\n")
     return tokens
 
