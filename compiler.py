@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 
 from .agents.library import Answers, Stopwatch, answer, recalled
 from .agents.records import Records, StoredScripts
-from .agents.tune import seconds_of
+from .agents.tune import remembered, seconds_of
 from .agents.tune import tune as tune_kernels
 from .backends.cpu import saved
 from .backends.cpu.allocator import pool
@@ -260,7 +260,7 @@ def describe(compiled: Compiled, timed: Timed | None = None) -> Report:
         kernels=rows, externs=extern_rows(module, seconds), prepared=tuple(p.program.name for p in module.prepare),
         graph=print_graph(compiled.exported.graph), steps=step_lines(module), arena_bytes=bound.arena_bytes,
         times=timed.times if timed else {}, intervals=timed.intervals if timed else {},
-        notes=(*compiled.remarks, *(timed.notes if timed else ())),
+        notes=(*(compiled.remarks or remembered(module, Records(compiled.machine, threads))), *(timed.notes if timed else ())),
     )  # fmt: skip
 
 

@@ -34,8 +34,6 @@ from .records import Record, Records
 
 MARGIN = 1.05
 """The library is chosen where it is at least this many times faster."""
-WORTH_BUILDING = 0.8
-"""Both ways are built and timed where the library's bare call takes less than our kernel's time over this."""
 LEAST_SECONDS = 25e-6
 """At the machine's peak; a smaller operator stays ours without a question."""
 SECONDS_PER_OPERATOR, SECONDS_IN_ALL = 0.3, 3.0
@@ -185,7 +183,7 @@ def _bytes(part: Graph) -> int | None:
     total = 0
     for t in part.types().values():
         count = _numel(t)
-        if count is None or not is_float(t.dtype):
+        if count is None:
             return None
         total += count * BYTES[t.dtype]
     return total
@@ -194,9 +192,9 @@ def _bytes(part: Graph) -> int | None:
 def _least_seconds(part: Graph, machine: Machine) -> float | None:
     """None where the part is not ours to ask about: of unknown or huge size, or not of floats."""
     nbytes = _bytes(part)
-    if nbytes is None or not 0 < nbytes < _MOST_BYTES:
-        return None
     node, types = next(n for n in part.nodes if isinstance(n.op, (Contract, Conv))), part.types()
+    if nbytes is None or not 0 < nbytes < _MOST_BYTES or not is_float(node.outputs[0].type.dtype):
+        return None
     if isinstance(node.op, Contract):
         size = {c: d for t, x in zip(re.split(",|->", node.op.spec), (node.op.a, node.op.b)) for c, d in zip(t, types[x].shape)}
         flops = 2 * math.prod(as_int(d) or 1 for d in size.values())
@@ -232,7 +230,7 @@ def answer(
     answers: Answers, machine: Machine, runtime: Runtime, tensors: Sequence[torch.Tensor], records: Records, watch: Stopwatch
 ) -> None:
     """Measure what is open and keep it. `runtime` runs the graph with all that is open as our kernels; an operator whose bare library
-    call is not near our kernel's time needs no closer look."""
+    call is no faster than these needs no closer look."""
     asked = answers.open
     if not asked:
         return
@@ -243,7 +241,7 @@ def answer(
         if time.perf_counter() > deadline or q.values[0] not in ours:
             continue
         record: Record = {"ours": ours[q.values[0]], "library": _bare_call(q, records.threads, watch)}
-        if record["library"] * WORTH_BUILDING < record["ours"]:  # type: ignore[operator]
+        if _reason(record):
             near.append(q)
         else:
             _store(answers, records, q, record)
@@ -257,12 +255,16 @@ def _store(answers: Answers, records: Records, q: Question, record: Record) -> N
 
 
 def _kernel_seconds(module: Module, seconds: Sequence[float]) -> dict[str, float]:
-    """value -> seconds of the launch that computes it, for contractions and convolutions."""
+    """value -> seconds of the launch that computes it and of those that pad and pack for it, for contractions and convolutions."""
     out: dict[str, float] = {}
+    laid_out: dict[str, float] = {}
     for step, s in zip(module.steps, seconds):
-        for node in step.nodes if isinstance(step, Launch) else ():
-            if isinstance(node.op, (Contract, Conv)):
-                out[node.outputs[0].name] = s
+        if not isinstance(step, Launch):
+            continue
+        if all(n.origin in ("pad", "pack") for n in step.nodes):
+            laid_out.update(dict.fromkeys(written(step), s))
+        whole = s + sum(laid_out.get(arg, 0.0) for arg in step.args if arg not in written(step))
+        out.update({n.outputs[0].name: whole for n in step.nodes if isinstance(n.op, (Contract, Conv))})
     return out
 
 
@@ -274,8 +276,10 @@ def _bare_call(q: Question, threads: int, watch: Stopwatch) -> float:
 
 
 def random_values(t: TensorType) -> torch.Tensor:
-    """Uniform in 0..1; a million different values are enough for timing."""
+    """Uniform in 0..1, zeros where not of floats; a million different values are enough for timing."""
     count = _numel(t) or 0
+    if not is_float(t.dtype):
+        return torch.zeros([as_int(d) or 0 for d in t.shape], dtype=TORCH_DTYPE[t.dtype])
     values = torch.rand(min(count, 1 << 20), generator=torch.Generator().manual_seed(0)).to(TORCH_DTYPE[t.dtype])
     return values.repeat(-(-count // max(1, len(values))))[:count].view([as_int(d) or 0 for d in t.shape])
 

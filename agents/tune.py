@@ -32,13 +32,14 @@ from ..passes.pipeline import kernel_key
 from ..passes.schedule.script import apply
 from ..passes.sketch import sketch, sketch_space
 from .library import Stopwatch, random_values
-from .records import Records
+from .records import Records, StoredScripts
 
 LEAST_SHARE = 0.05
 _GAIN = 0.97
 _MOST_VARIANTS = 8
 _MOST_BYTES = 1 << 30
-_SECONDS_PER_BATCH = 0.3
+_SECONDS_PER_BATCH = 0.4
+_SECONDS_PER_VARIANT = 1.0
 _COARSE = {torch.float16: 3e-2, torch.bfloat16: 2e-1}
 
 
@@ -90,6 +91,13 @@ def tune(
     return found
 
 
+def remembered(module: Module, records: Records) -> tuple[str, ...]:
+    """A line that names the kernels of a module whose schedule was tuned, now or by an earlier run."""
+    scripts = StoredScripts(records)
+    tuned = [s.program.name for s in module.steps if isinstance(s, Launch) and scripts.get(kernel_key(s.naive)) == s.script]
+    return (f"schedules tuned on this machine: {', '.join(tuned)}",) if tuned else ()
+
+
 def _heavy(module: Module, seconds: Sequence[float]) -> list[tuple[float, Launch]]:
     """(seconds of all its launches, launch) of each kernel that takes a share of the time, largest first. Left out are kernels of dynamic
     shape, and those whose indices depend on data, which random values would not do justice."""
@@ -113,12 +121,14 @@ def _indirect(launch: Launch) -> bool:
 def _improve(launch: Launch, machine: Machine, threads: int | None, deadline: float, watch: Stopwatch) -> Tuned | None:
     """Hill climbing: batches of variants beside the best so far, until the time is over or three batches bring nothing."""
     space = _Space(launch, machine)
-    best, before, after, idle = launch, 0.0, 0.0, 0
+    best, before, after, idle, pace = launch, 0.0, 0.0, 0, _SECONDS_PER_VARIANT
     while time.monotonic() < deadline and idle < 3:
-        batch = list(itertools.islice(space.variants(best), _batch_size(launch)))
+        started = time.monotonic()
+        batch = list(itertools.islice(space.variants(best), _batch_size(launch, (deadline - started) / pace)))
         if not batch:
             break
         times = _side_by_side([best, *batch], machine, threads, watch)
+        pace = max(1e-3, (time.monotonic() - started) / (len(batch) + 1))
         fastest = min(range(len(times)), key=times.__getitem__)
         gain = times[fastest] / times[0]
         before = before or times[0]
@@ -129,11 +139,11 @@ def _improve(launch: Launch, machine: Machine, threads: int | None, deadline: fl
     return Tuned(launch.program.name, before, after, best.script) if best is not launch else None
 
 
-def _batch_size(launch: Launch) -> int:
-    """Variants that are timed together: each has outputs of its own."""
+def _batch_size(launch: Launch, affordable: float) -> int:
+    """Variants that are timed together: as many as there is time for; each has outputs of its own."""
     _, made = _parameters(launch)
     size = sum(math.prod(as_int(d) or 1 for d in b.shape) * BYTES[b.dtype] for b in made)
-    return max(1, min(_MOST_VARIANTS, _MOST_BYTES // max(1, size) - 1))
+    return max(1, min(_MOST_VARIANTS, int(affordable) - 1, _MOST_BYTES // max(1, size) - 1))
 
 
 class _Space:
@@ -163,11 +173,12 @@ class _Space:
                 yield replace(self.launch, program=draft.program, script=draft.script)
 
     def _changed(self, best: Launch) -> Iterator[Launch]:
-        """One tile of the script halved or doubled, or two more or less."""
-        for m in re.finditer(r"split\(\w+, (\d+)", best.script):
-            value = int(m[1])
-            for number in dict.fromkeys((value * 2, value // 2, value + 2, value - 2)):
-                script = best.script[: m.start(1)] + str(number) + best.script[m.end(1) :]
+        """One tile of the script halved or doubled, or a vector (two rows, where it is not along the lanes) more or less."""
+        for m in re.finditer(r"split\((\w+), (\d+)", best.script):
+            value, along = int(m[2]), f"bind({m[1]}1, vector)" in best.script
+            more = self.machine.lanes if along else 2
+            for number in dict.fromkeys((value * 2, value // 2, value + more, value - more)):
+                script = best.script[: m.start(2)] + str(number) + best.script[m.end(2) :]
                 if number < 1 or script in self._tried:
                     continue
                 self._tried.add(script)
@@ -176,7 +187,8 @@ class _Space:
 
 
 def _side_by_side(launches: Sequence[Launch], machine: Machine, threads: int | None, watch: Stopwatch) -> list[float]:
-    """Seconds of each variant on equal inputs, infinite for one whose numbers differ from the first one's."""
+    """Seconds of each variant on equal inputs, the worse of two measurements beside the first variant; infinite for one whose numbers
+    differ from the first one's."""
     given, made = _parameters(launches[0])
     inputs = tuple(Input(b.name, TensorType(b.dtype, b.shape)) for b in given)
     steps, outputs, types = [], [], {i.name: i.type for i in inputs}
@@ -193,8 +205,9 @@ def _side_by_side(launches: Sequence[Launch], machine: Machine, threads: int | N
     for values in (tensors, [t - 0.5 if t.is_floating_point() else t for t in tensors]):
         answers, per = runtime(values), len(made)
         right = [was and _same(answers[:per], answers[n * per : (n + 1) * per]) for n, was in enumerate(right)]
-    times = watch.steps(runtime, tensors, _SECONDS_PER_BATCH)
-    return [t if was else float("inf") for t, was in zip(times, right)]
+    first, second = (watch.steps(runtime, tensors, _SECONDS_PER_BATCH / 2) for _ in range(2))
+    ratios = [max(a / first[0], b / second[0]) for a, b in zip(first, second)]
+    return [first[0] * ratio if was else float("inf") for ratio, was in zip(ratios, right)]
 
 
 def _parameters(launch: Launch) -> tuple[list[Buffer], list[Buffer]]:
