@@ -155,6 +155,7 @@ class Candidate:
         with open(path, "w") as file:
             file.write(self.plan["source"])
         spec = importlib.util.spec_from_file_location("candidate", path)
+        assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules["candidate"] = module
         spec.loader.exec_module(module)
