@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-
 import warploom
 
 
