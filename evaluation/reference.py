@@ -38,6 +38,7 @@ UNTIED = {"topk", "sort", "kthvalue", "median", "mode", "nanmedian", "argsort"}
 DIVIDES = {"div", "div_", "rsqrt", "reciprocal", "linalg_vector_norm", "norm", "cosine_similarity"}
 _TINY = 1e-37
 WEAKER_S = 2.0
+HEAVY_FLOPS = 3e8  # below this one thread computes the cases: two would wait for each other
 SINGLY = 6  # with so few operators each is disturbed alone, so that no two cancel
 
 
@@ -163,6 +164,7 @@ class Reference:
             self.unit = max(self.unit, UNITS[self.task.precision])
         tensors = [t for t in inputs if isinstance(t, torch.Tensor)]
         needs, calls = cost.measure(lambda: self._run(self.model, inputs), tensors, list(self.model.state_dict().values()))
+        self.heavy = needs.flops > HEAVY_FLOPS
         self.untied = any(name in UNTIED for name, _ in calls.operators)
         self.spreads = any(name in SPREADS or name in COMPOSITE for name, _ in calls.operators)
         self.divides = any(name in DIVIDES for name, _ in calls.operators)
@@ -271,6 +273,7 @@ class Reference:
     def case(self, key: str, family: str, seed: int, draws: int) -> CaseFiles | str:
         """One case; a string says why the family does not apply to this task."""
         started = time.perf_counter()
+        torch.set_num_threads(self.threads if self.heavy else 1)
         try:
             inputs, state = self._values(family, seed), self._state(seed)
             made = self._judged(family, inputs, state, seed, draws)
@@ -434,6 +437,7 @@ class Reference:
 
     def prepare_timing(self, key: str) -> int:
         """Loads a case's weights for the timed runs."""
+        torch.set_num_threads(self.threads)
         self.model.load_state_dict(self.cases[key][1])
         return 0
 

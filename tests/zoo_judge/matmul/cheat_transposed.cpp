@@ -1,4 +1,4 @@
-// expect: wrong-result
+// expect: wrong-result partial-read
 #include <cstdint>
 #include <cmath>
 #include <cstring>
