@@ -22,6 +22,7 @@ from .contained import Contained, Ended
 from .native import layout_for
 from .sandbox import GIB, Limits, Sandbox, kill
 from .signature import Signature
+from .verdict import Finding
 
 START_S, LOAD_S = 120.0, 90.0
 
@@ -50,6 +51,7 @@ class PythonParent:
             "OMP_NUM_THREADS": str(threads), "PYTHONDONTWRITEBYTECODE": "1", "TRITON_INTERPRET": "1", "USER": "candidate",
             "TORCHINDUCTOR_CACHE_DIR": "/tmp/inductor", "PYTHONPATH": ":".join(p for p in sys.path if p.endswith("site-packages")),
         }  # fmt: skip
+        self.contained = sandbox.enabled
         self._said = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = sandbox.start(
             [sys.executable, f"/proc/self/fd/{script}", str(theirs.fileno())],
@@ -63,6 +65,10 @@ class PythonParent:
         theirs.close()
         os.close(script)
         self.door = ours
+
+    def alive(self) -> bool:
+        """False once it has ended, whatever ended it."""
+        return self.process.poll() is None
 
     def ready(self) -> None:
         """Waits until torch is loaded."""
@@ -78,7 +84,10 @@ class PythonParent:
     def fork(self, channel: socket.socket, arena_fd: int, plan_fd: int) -> None:
         """A new candidate process that answers on the channel."""
         self.ready()
-        socket.send_fds(self.door, [b"fork"], [channel.fileno(), arena_fd, plan_fd])
+        try:
+            socket.send_fds(self.door, [b"fork"], [channel.fileno(), arena_fd, plan_fd])
+        except OSError:
+            raise Ended(Finding("sandbox-violation", "the process that starts Python candidates was ended")) from None
 
     def close(self) -> None:
         """Ends the parent and every candidate."""
@@ -153,6 +162,7 @@ class PythonMaker:
         assert self.signature is not None
         inputs = self.signature.of("input")
         return {
+            "contained": self.parent.contained,
             "arena": arena.layout.size, "memory": 8 * GIB, "threads": threads, "source": self.candidate.source,
             "tensors": [[a.name, a.dtype, list(a.shape)] for a in self.signature.tensors],
             "slots": [[b.start for b in slot] for slot in arena.layout.slots],

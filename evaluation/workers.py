@@ -57,9 +57,10 @@ def maker_for(candidate: Candidate, sandbox: Sandbox, threads: int, parents: dic
     if candidate.language == "python":
         from .python import PythonMaker, PythonParent
 
-        if "python" not in parents:
-            parents["python"] = PythonParent(sandbox, threads)
-        return PythonMaker(candidate, parents["python"])  # pyright: ignore[reportArgumentType]
+        parent = parents.get("python")
+        if not isinstance(parent, PythonParent) or not parent.alive():
+            parent = parents["python"] = PythonParent(sandbox, threads)
+        return PythonMaker(candidate, parent)
     if candidate.language == "cuda":
         from .cuda import CudaMaker
 

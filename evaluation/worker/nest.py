@@ -42,7 +42,8 @@ def checked(result: int, what: str) -> None:
 
 # ---- taking everything away ----
 def contain(plan: dict) -> None:
-    """In the forked candidate, process 1 of its own process namespace."""
+    """In the forked candidate, process 1 of its own process namespace. Its own session, for a signal to a group reaches beyond namespaces."""
+    os.setsid()
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     checked(libc.mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, b"size=512m"), "tmpfs")
     checked(libc.mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV, None), "proc")
@@ -282,7 +283,8 @@ def _product(extents) -> int:
 def candidate_main(channel: socket.socket, arena_fd: int, plan: dict) -> None:
     """The forked candidate: contains itself, loads, serves."""
     try:
-        contain(plan)
+        if plan["contained"]:
+            contain(plan)
         channel.sendall(b"hello\n")
         Candidate(channel, arena_fd, plan).serve()
     except MemoryError:
@@ -301,7 +303,9 @@ def candidate_main(channel: socket.socket, arena_fd: int, plan: dict) -> None:
 def keeper_main(channel: socket.socket, arena_fd: int, plan: dict) -> None:
     """Between nest and candidate: makes the process namespace and reports how its first process ended."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    checked(libc.unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWUTS), "unshare")
+    os.setsid()
+    if plan["contained"]:
+        checked(libc.unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWUTS), "unshare")
     child = os.fork()
     if child == 0:
         candidate_main(channel, arena_fd, plan)
