@@ -272,7 +272,7 @@ class Reference:
     # ---- cases ----
     def case(self, key: str, family: str, seed: int, draws: int) -> CaseFiles | str:
         """One case; a string says why the family does not apply to this task."""
-        started = time.perf_counter()
+        started = time.process_time()
         torch.set_num_threads(self.threads if self.heavy else 1)
         try:
             inputs, state = self._values(family, seed), self._state(seed)
@@ -290,7 +290,7 @@ class Reference:
         )
         scalars = tuple(None if isinstance(v, torch.Tensor) else v for v in values)
         return CaseFiles(
-            family, arrays, scalars, tuple(self._write(key, i, *e) for i, e in enumerate(made)), time.perf_counter() - started
+            family, arrays, scalars, tuple(self._write(key, i, *e) for i, e in enumerate(made)), time.process_time() - started
         )
 
     def _judged(self, family: str, inputs: list, state: dict, seed: int, draws: int) -> list[tuple]:
@@ -578,4 +578,5 @@ def _tolerance(value: torch.Tensor, eager: torch.Tensor, moved: torch.Tensor, un
     size = torch.nan_to_num(value.abs(), nan=0.0, posinf=0.0)
     resolution = {torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}.get(eager.dtype, 2.0**-24)
     allowed = 8 * (moved + 0.5 * _pool(moved)) + 8 * torch.maximum(own, _pool(own))
-    return allowed + 4 * unit * _pool(size) + 8 * max(resolution, unit) * size + _TINY
+    scale = torch.sqrt(torch.mean(torch.nan_to_num(size, nan=0.0, posinf=0.0) ** 2)) if size.numel() else 0.0
+    return allowed + 16 * unit * (_pool(size) + scale) + 8 * max(resolution, unit) * size + _TINY

@@ -23,7 +23,8 @@ from .workers import Maker
 
 KEEP_BYTES = 1 << 30
 FEW = 10
-CANDIDATE_S = 6.0
+QUICK_S = 0.05
+CANDIDATE_S = 10.0
 
 
 @dataclass
@@ -69,12 +70,12 @@ class Cases:
         touch = [(f"touch{i}", f"touch:{i}", self.own_seed) for i in range(4)]
         few = [(f"few{i}", f"few:{i}", self.seeds.getrandbits(40)) for i in range(FEW)] if "many zeros" in names else []
         rest = [(name, name, self.seeds.getrandbits(40)) for name in names]
-        return [*own, *touch[:2], *few[:2], *rest[:3], *few[2:4], *rest[3:], *touch[2:], *few[4:]]
+        return [*own, touch[0], *few[:2], *rest, *touch[1:], *few[2:]]
 
     def __iter__(self) -> Iterator[Case]:
         """Cases as they come; the next is computed while the candidate works on this one."""
         queue = self.wanted()
-        least = 6
+        least = len(queue) - FEW if self.description.eager_s < QUICK_S else 10
         self._ask(queue[0])
         for at, (key, _, _) in enumerate(queue):
             got = self.reference.receive("case", 120.0)
@@ -225,7 +226,7 @@ class Trial:
                 found += [f for f in [contained.leftovers(), contained.clock_drift()] if f]
             if number == 1:
                 found += self.call(contained, 1, self.cases.kept["own0"], "finite")
-            if found or len(self.failures) >= 6 or (self.spent_s > CANDIDATE_S and number >= 6):
+            if found or len(self.failures) >= 6 or (self.spent_s > CANDIDATE_S and number >= 8):
                 break
         if contained and not found and not self.failures:
             for slot in (0, 0, 1):
