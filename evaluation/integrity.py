@@ -14,7 +14,7 @@ from .signature import as_float64
 from .trial import Failure, Trial
 from .verdict import CannotJudge, Finding
 
-PROBES = 24
+PROBES = 64
 # Families in which rounding inputs to a weaker type neither overflows nor underflows.
 ORDINARY = (
     "own",
@@ -263,7 +263,7 @@ def _probe(trial: Trial, case: Case) -> tuple[int, int, Finding | None, bool]:
     wanted = trial.cases.reference.call("moved_by", case.key, changes, timeout=60.0)
     contained = trial.start(1, trial.threads)
     before = _outputs(trial, contained, case, {})
-    still, felt, faithful, dead = [], 0, 0, 0
+    still, felt, faithful, dead, reach = [], 0, 0, 0, []
     for change, files in zip(changes, wanted):
         moves = [np.load(f) for f in files]
         must = [m > 50 * o.tolerance if o.tolerance is not None else m != 0 for m, o in zip(moves, case.outputs)]
@@ -271,10 +271,12 @@ def _probe(trial: Trial, case: Case) -> tuple[int, int, Finding | None, bool]:
             continue
         after = _outputs(trial, contained, case, {change[0]: change})
         felt += 1
+        reach.append(sum(int(m.sum()) for m in must))
         moved = [_share_moved(b, a, m) for b, a, m in zip(before, after, must) if m.any()]
         if max(moved) < 0.7:
             still.append(change)
             dead += max(moved) == 0
+            reach[-1] = -reach[-1]
         else:
             faithful += all(
                 _moved_alike(b, a, m, o, x) for b, a, m, o, x in zip(before, after, moves, case.outputs, trial.outputs)
@@ -290,7 +292,9 @@ def _probe(trial: Trial, case: Case) -> tuple[int, int, Finding | None, bool]:
         f"input {which} {index}",
     )
     exact = all(o.tolerance is None for o in case.outputs)  # an index may stay where it is for other reasons
-    many = dead > 0.15 * felt or (len(still) < felt and len(still) > 0.15 * felt)
+    wide = 0.5 * float(np.median(np.abs(reach)))
+    alive = sum(r >= wide for r in reach)  # changes that reach far in the reference, and move all of that
+    many = dead > 0.15 * felt or (alive > 0 and len(still) > 0.15 * felt)
     return len(still), felt, finding, many or (not exact and faithful > 0.6 * (felt - len(still)))
 
 
