@@ -178,10 +178,15 @@ class Disturbed(TorchDispatchMode):
 
     def _sum(self, name, head, args):
         x = args[0].double()
-        over = (args[1], args[2] if len(args) > 2 else False) if len(args) > 1 else ([], False)
+        over = (args[1] or [], args[2] if len(args) > 2 else False) if len(args) > 1 else ([], False)
         count, squares = aten.sum.dim_IntList(_present(x), *over), aten.sum.dim_IntList(x * x, *over)
         size = max(1, x.numel() // max(1, head.numel())) if name == "mean" else 1
-        return self._terms(count, head * size, squares, _repeats(x)) / size + 2 * self.unit * head.abs()
+        # Whatever the order, no more can be lost than all terms but the largest.
+        others = aten.sum.dim_IntList(x.abs(), *over) - (aten.amax(x.abs(), *over) if x.numel() else 0.0)
+        bound = torch.minimum(
+            self._terms(count, head * size, squares, _repeats(x)), others + 8 * self.unit * (head * size).abs()
+        )
+        return bound / size + 2 * self.unit * head.abs()
 
     def _contraction(self, name, func, out, args, kwargs):
         i, j = CONTRACTIONS[name]

@@ -69,7 +69,7 @@ class Cases:
             return [*own, *((f"own{i}", "own", self.seeds.getrandbits(40)) for i in range(2, 8))]
         touch = [(f"touch{i}", f"touch:{i}", self.own_seed) for i in range(4)]
         few = [(f"few{i}", f"few:{i}", self.seeds.getrandbits(40)) for i in range(FEW)] if "many zeros" in names else []
-        rest = [(name, name, self.seeds.getrandbits(40)) for name in names]
+        rest = [(f"{name} {i}", name, self.seeds.getrandbits(40)) for i, name in enumerate(names)]
         return [*own, touch[0], *few[:2], *rest, *touch[1:], *few[2:]]
 
     def __iter__(self) -> Iterator[Case]:
