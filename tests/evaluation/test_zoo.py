@@ -39,6 +39,7 @@ def judge():
 
 
 @needs_sandbox
+@pytest.mark.long
 @pytest.mark.parametrize("name", SAMPLE)
 def test_a_part_of_the_zoo(judge, name):
     path = ZOO / name
