@@ -6,15 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..ir.diagnostic import WarploomError
+from ..ir.kernel import Program
 from ..ir.machine import Machine
 
 
 @dataclass(frozen=True)
 class Backend:
-    """`machine()` describes the host; `load(module, weights, threads)` gives a callable runtime."""
+    """`machine()` describes the host; `source(program)` prints one scheduled program as a source file."""
 
     name: str
     machine: Callable[[], Machine]
+    source: Callable[[Program], str]
 
 
 class UnknownTarget(WarploomError):
@@ -29,7 +31,15 @@ def _cpu_machine() -> Machine:
     return host()
 
 
-BACKENDS = {b.name: b for b in (Backend("cpu", _cpu_machine),)}
+def _cpu_source(program: Program) -> str:
+    from .cpu.host import host
+    from .cpu.isa import by_name
+    from .cpu.printer import translation_unit
+
+    return translation_unit([program], by_name(host().isa))
+
+
+BACKENDS = {b.name: b for b in (Backend("cpu", _cpu_machine, _cpu_source),)}
 
 
 def backend(name: str) -> Backend:

@@ -6,7 +6,15 @@ whose `str` is one line and whose `pretty()` adds the program with the place und
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """`did you mean `x`? ` where one of `known` is nearly `name`, else nothing."""
+    near = get_close_matches(name, list(known), 1)
+    return f"did you mean `{near[0]}`? " if near else ""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ORDER = ["ir", "frontend|passes", "backends", "evaluation", "transpiler", "agents", "datasets", "compiler", "__init__|cli"]
+ORDER = ["ir", "frontend|passes", "backends", "evaluation", "transpiler|kernels", "agents", "datasets", "compiler", "__init__|cli"]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names.split("|")}
 
 

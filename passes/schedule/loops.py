@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ...ir.dependence import Conflict, by_buffer, commutes, independent_of_order, meeting, reaches
-from ...ir.diagnostic import IllegalStep
+from ...ir.diagnostic import IllegalStep, suggest
 from ...ir.expr import Const, Expr, Op, Var, add, affine, as_int, floordiv, loads, mod, mul, simplify, sub
 from ...ir.kernel import (
     KINDS,
@@ -471,7 +471,7 @@ class Bind(Step):
 
     def apply(self, p: Program) -> Program:
         if self.kind not in KINDS:
-            raise IllegalStep(f"`{self.kind}` is not a kind of loop", hint="accepted: " + ", ".join(KINDS))
+            raise IllegalStep(f"`{self.kind}` is not a kind of loop", hint=suggest(self.kind, KINDS) + "accepted: " + ", ".join(KINDS))
 
         def bind(loop: For, scope: Scope) -> Body:
             if self.kind not in ("vector", "unroll"):

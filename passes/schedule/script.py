@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from dataclasses import MISSING, fields
 
-from ...ir.diagnostic import IllegalProgram, IllegalStep, ParseError, Place, TypeMismatch
+from ...ir.diagnostic import IllegalProgram, IllegalStep, ParseError, Place, TypeMismatch, suggest
 from ...ir.kernel import Program
 from ...ir.verify import verify
 from .accumulators import Accumulate, Rfactor
@@ -123,7 +123,7 @@ def _parse_step(n: ast.stmt, text: str) -> Step:
         raise _fail(n, text, "expected a step such as split(i, 16)", "steps: " + ", ".join(STEPS))
     cls = STEPS.get(call.func.id)
     if cls is None:
-        raise _fail(call.func, text, f"`{call.func.id}` is not a step", "steps: " + ", ".join(STEPS))
+        raise _fail(call.func, text, f"`{call.func.id}` is not a step", suggest(call.func.id, STEPS) + "steps: " + ", ".join(STEPS))
     declared = fields(cls)
     if len(declared) == 1 and declared[0].type == MANY:
         if call.keywords or not call.args:
@@ -141,7 +141,8 @@ def _arguments(call: ast.Call, declared: tuple, text: str) -> dict[str, object]:
     given = {f.name: a for f, a in zip(declared, call.args)}
     for k in call.keywords:
         if k.arg not in by_name or k.arg in given:
-            raise _fail(call, text, f"`{k.arg}` is not an argument here or is given twice", "arguments: " + ", ".join(by_name))
+            near = suggest(k.arg or "", by_name.keys() - given.keys())
+            raise _fail(call, text, f"`{k.arg}` is not an argument here or is given twice", near + "arguments: " + ", ".join(by_name))
         given[k.arg] = k.value
     for f in declared:
         if f.name not in given and f.default is MISSING:

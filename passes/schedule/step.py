@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ...ir.diagnostic import IllegalStep
+from ...ir.diagnostic import IllegalStep, suggest
 from ...ir.expr import Expr, Load, Op, Var, as_int, loads, names, simplify, sub, transform
 from ...ir.kernel import (
     Alloc,
@@ -86,7 +86,7 @@ def need_axes(p: Program, axes: Iterable[str]) -> None:
     for a in axes:
         if a not in known:
             raise IllegalStep(
-                f"there is no axis `{a}`", hint="axes here: " + ", ".join(known), place=locate(p, p.body[0]) if p.body else None
+                f"there is no axis `{a}`", hint=suggest(a, known) + "axes here: " + ", ".join(known), place=locate(p, p.body[0]) if p.body else None
             )
 
 
