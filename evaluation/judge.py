@@ -95,7 +95,19 @@ class Judge:
             if maker is None:
                 return rejected([refused], **seen, seconds=time.perf_counter() - started) if refused else rejected([])
             stack.callback(maker.close)
-            return self._judged(task, candidate, reference, description, maker, started, seen)
+            return self._judged(reference, description, maker, started, seen)
+
+    def verdict_against(self, name: str, reference, description, candidate: Candidate) -> Verdict:
+        """Judges a candidate against a reference that the caller has opened (see `host.ReferenceProcess`) and closes."""
+        started = time.perf_counter()
+        seen = {"task": name, "candidate": candidate.name, "threads": self.threads}
+        maker, refused = self._build(candidate)
+        if maker is None:
+            return rejected([refused] if refused else [], **seen, seconds=time.perf_counter() - started)
+        try:
+            return self._judged(reference, description, maker, started, seen)
+        finally:
+            maker.close()
 
     def _build(self, candidate: Candidate) -> tuple[Maker | None, Finding | None]:
         try:
@@ -105,9 +117,7 @@ class Judge:
 
     def _judged(
         self,
-        task: Task,
-        candidate: Candidate,
-        reference: ReferenceProcess,
+        reference,
         description,
         maker: Maker,
         started: float,

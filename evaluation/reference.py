@@ -327,7 +327,7 @@ class Reference:
     def _tolerances(self, inputs, state, exact, eager, seed, coherent, draws) -> list[torch.Tensor | None]:
         moved = self._movement(inputs, state, exact, seed, coherent, draws)
         return [
-            _tolerance(value, single, shift, self.unit) if value.is_floating_point() else None
+            tolerance_of(value, single, shift, self.unit) if value.is_floating_point() else None
             for value, single, shift in zip(exact, eager, moved)
         ]
 
@@ -402,14 +402,14 @@ class Reference:
         inputs, state = self.cases[key]
         made = {}
         started = time.perf_counter()
-        for name, low in _WEAKER.items():
+        for name, low in WEAKER.items():
             everything = [low(v) if isinstance(v, torch.Tensor) else v for v in inputs]
             made[name] = self._exact(everything, {k: low(v) for k, v in state.items()})
         floats = [i for i, v in enumerate(inputs) if isinstance(v, torch.Tensor) and v.dtype == torch.float32]
         for at in floats if len(floats) > 1 or state else []:
-            for name in _WEAKER:
+            for name in WEAKER:
                 if time.perf_counter() - started < WEAKER_S:
-                    alone = [_WEAKER[name](v) if i == at else v for i, v in enumerate(inputs)]
+                    alone = [WEAKER[name](v) if i == at else v for i, v in enumerate(inputs)]
                     made[f"{name} (input {at})"] = self._exact(alone, state)
         return {
             name: tuple(self._save(f"{key}-{number}-{i}", v.double().numpy()) for i, v in enumerate(outputs))
@@ -531,7 +531,7 @@ def _cut(bits: int, nearest: bool) -> Callable[[torch.Tensor], torch.Tensor]:
     return low
 
 
-_WEAKER = {
+WEAKER = {
     "bf16": _through(torch.bfloat16),
     "fp16": _through(torch.float16),
     "tf32": _cut(13, True),
@@ -579,7 +579,7 @@ def _pool(x: torch.Tensor) -> torch.Tensor:
     return torch.minimum(rows.expand_as(flat), columns.expand_as(flat)).sqrt().reshape(x.shape)
 
 
-def _tolerance(value: torch.Tensor, eager: torch.Tensor, moved: torch.Tensor, unit: float) -> torch.Tensor:
+def tolerance_of(value: torch.Tensor, eager: torch.Tensor, moved: torch.Tensor, unit: float) -> torch.Tensor:
     """Allowed absolute error per element; grounds and constants stand in the module's account of rounding."""
     value = value.double()
     own = torch.nan_to_num((eager.double() - value).abs(), nan=0.0, posinf=0.0, neginf=0.0)

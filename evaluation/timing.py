@@ -110,7 +110,9 @@ def _round(
 
 def _eager(reference: ReferenceProcess, turn: list[Case], empty: float) -> float:
     start = time.perf_counter()
-    reference.call("time", [c.key for c in turn], timeout=120.0)
+    told = reference.call("time", [c.key for c in turn], timeout=120.0)
+    if isinstance(told, float):  # a reference that runs in a contained process of its own holds the clock itself
+        return told / len(turn)
     return max(1e-7, time.perf_counter() - start - empty) / len(turn)
 
 

@@ -1,0 +1,82 @@
+"""A rejected answer and its record's reference come in; whether the answer computes nothing at all goes out.
+
+Hollow: nothing written, constants, an input copied, or outputs that do not depend on any input although the right ones do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..build import NotBuilt
+from ..candidate import Candidate
+from ..contained import Ended
+from ..correctness import poison
+from ..judge import Judge
+from ..workers import maker_for
+from .code_reference import CodeReference
+
+
+def hollow(reference: CodeReference, judge: Judge, candidate: Candidate) -> str:
+    """One line that says in which way the answer is hollow, "" where it is not."""
+    try:
+        maker = maker_for(candidate, judge.sandbox, judge.threads, {})
+        maker.describe(reference.describe(), reference)
+    except NotBuilt:
+        return ""
+    cases = [reference.inputs_of(name, seed) for name, seed in ((reference.own, 21), (reference.own, 22), ("normal", 23))]
+    try:
+        contained = maker.start((None,) * len(reference.signature.arguments), 2, judge.threads)
+    except Ended:
+        return ""
+    try:
+        seen = [_call(contained, reference, inputs, kind) for inputs, kind in zip(cases, ("nan", "finite", "finite"))]
+        right = [reference.exact(inputs) for inputs in cases]
+    except Ended:
+        return ""
+    finally:
+        contained.close()
+    ways = [_way(reference, cases, [s[i] for s in seen], [r[i] for r in right], i) for i in range(len(right[0]))]
+    return "; ".join(dict.fromkeys(ways)) if ways and all(ways) else ""
+
+
+def _call(contained, reference: CodeReference, inputs: list[np.ndarray], kind: str) -> list[np.ndarray]:
+    values, outputs = iter(inputs), []
+    for buffer, argument in zip(contained.arena.layout.slots[0], reference.signature.arguments):
+        contained.arena.fill(buffer, poison(argument, kind) if argument.role == "output" else next(values))
+        if argument.role == "output":
+            outputs.append((buffer, argument))
+    contained.run(0, 1, 20.0)
+    return [contained.arena.view(b, a.storage, a.shape).copy() for b, a in outputs]
+
+
+def _way(reference: CodeReference, cases: list, seen: list[np.ndarray], right: list[np.ndarray], at: int) -> str:
+    """How one output is hollow over all cases, "" where it is not."""
+    argument = reference.signature.of("output")[at]
+    empty = [poison(argument, kind).reshape(-1).view(np.uint8) for kind in ("nan", "finite", "finite")]
+    if all(np.array_equal(s.reshape(-1).view(np.uint8), e) for s, e in zip(seen, empty)):
+        return "nothing is written"
+    depends = any(not _same(right[0], r) for r in right[1:])
+    if all(_constant(s) for s in seen) and not all(_constant(r) for r in right):
+        return "every element is the same" if seen[0].reshape(-1)[0] != 0 else "zeros"
+    if depends and all(_same(seen[0], s) for s in seen[1:]):
+        return "the same output for all inputs" if not (seen[0] == 0).all() else "zeros"
+    for number, argument in enumerate(reference.signature.of("input")):
+        if all(_copied(s, case[number]) for s, case in zip(seen, cases)):
+            return f"a copy of {argument.name}"
+    return ""
+
+
+def _constant(x: np.ndarray) -> bool:
+    return x.size > 1 and _same(x, np.broadcast_to(x.reshape(-1)[:1].reshape((1,) * x.ndim), x.shape))
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+
+
+def _copied(output: np.ndarray, source: np.ndarray) -> bool:
+    """True where the output is the input's beginning, element by element in memory."""
+    n = min(output.size, source.size)
+    return n > 1 and output.dtype == source.dtype and _same(output.reshape(-1)[:n], source.reshape(-1)[:n])
+
+

@@ -1,0 +1,157 @@
+"""A record and the text of an answer's code come in, an `Outcome` goes out: the verdict under one code, and what a reader wants to know of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field, replace
+
+from ...ir.diagnostic import WarploomError
+from ..build import NotBuilt, build
+from ..candidate import Candidate
+from ..judge import Judge
+from ..verdict import CannotJudge, Finding, Verdict, rejected
+from .answer import NoEntry, Unit, unit_of
+from .code_reference import CodeReference
+from .hollow import hollow
+from .record import Record
+
+# What makes a numeric failure worth a second look: was anything computed at all?
+_NUMERIC = {"wrong-result", "partial-write", "partial-read", "cached-result", "precision-downgrade", "nondeterministic"}
+_MEMORY = "/dev/shm"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`verdict` is a code of the contract; `detail` one line for a person; `speedup` over the record's baseline, None unless accepted.
+
+    `first_wrong` says where the first wrong element stands and what is right there; `notes` what was done to the answer's text.
+    """
+
+    verdict: str
+    detail: str = ""
+    speedup: float | None = None
+    interval: tuple[float, float] | None = None
+    time_ms: float | None = None
+    baseline_ms: float | None = None
+    baseline: str = ""
+    roofline_fraction: float | None = None
+    reasons: tuple[str, ...] = ()
+    first_wrong: str = ""
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    extra: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> bool:
+        """True for a right and honest answer, slow ones included."""
+        return self.verdict == "accepted"
+
+    @property
+    def compiled(self) -> bool:
+        """True where the answer's code got as far as running."""
+        return self.verdict not in {"no-answer", "extraction", "compile-error"}
+
+    def to_dict(self) -> dict:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: dict) -> Outcome:
+        """The inverse of `to_dict`."""
+        pair = value.get("interval")
+        tuples = {k: tuple(value.get(k) or ()) for k in ("reasons", "notes")}
+        return cls(**{**value, **tuples, "interval": tuple(pair) if pair else None})
+
+
+class Scorer:
+    """Scores answers under the strict protocol. Holds a judge; one answer at a time."""
+
+    def __init__(self, judge: Judge):
+        self.judge = judge
+
+    def score(self, record: Record, code: str) -> Outcome:
+        """One answer's outcome. Raises `CannotJudge` where the record gives no verdict."""
+        started = time.perf_counter()
+        if record.task is not None:
+            from .extension import score_extension
+
+            made = score_extension(self.judge, record, code)
+        else:
+            made = self._score_code(record, code)
+        return replace(made, seconds=time.perf_counter() - started)
+
+    def _score_code(self, record: Record, code: str) -> Outcome:
+        try:
+            unit = compiling_unit(code, record, self.judge)
+        except NoEntry as error:
+            return Outcome("extraction", str(error))
+        except NotBuilt as error:
+            return Outcome("compile-error", error.finding.message, reasons=("compile-error",))
+        with open_reference(record, self.judge) as reference:
+            description = reference.describe()
+            candidate = Candidate("answer", unit.language, unit.text)
+            verdict = self.judge.verdict_against(record.id, reference, description, candidate)
+            made = outcome_of(verdict, "c_code")
+            if made.verdict in _NUMERIC and (why := hollow(reference, self.judge, candidate)):
+                made = replace(made, verdict="hollow", detail=why)
+        return replace(made, notes=(*unit.notes, *made.notes))
+
+
+@contextlib.contextmanager
+def open_reference(record: Record, judge: Judge):
+    """The record's C code as a reference, ended afterwards. Raises `CannotJudge`."""
+    with tempfile.TemporaryDirectory(
+        prefix="warploom-record-", dir=_MEMORY if os.path.isdir(_MEMORY) else None, ignore_cleanup_errors=True
+    ) as folder:
+        try:
+            reference = CodeReference(record, judge.sandbox, judge.threads, folder)
+        except NoEntry as error:
+            raise CannotJudge(f"its C side: {error}") from None
+        with contextlib.closing(reference):
+            yield reference
+
+
+def compiling_unit(code: str, record: Record, judge: Judge) -> Unit:
+    """The answer's unit in the language that its text asks for, in the other one where it does not compile so. Raises `NotBuilt`, `NoEntry`."""
+    unit = unit_of(code, record)
+    try:
+        build(unit.text, unit.language, judge.sandbox)
+        return unit
+    except NotBuilt:
+        other = unit_of(code, record, "c" if unit.language == "c++" else "c++")
+        with contextlib.suppress(NotBuilt):
+            build(other.text, other.language, judge.sandbox)
+            return replace(other, notes=(*other.notes, f"compiled as {other.language}"))
+        raise
+
+
+def outcome_of(verdict: Verdict, baseline: str) -> Outcome:
+    """The judge's verdict as an outcome; speeds only where it is accepted."""
+    first = verdict.findings[0] if verdict.findings else None
+    wrong = next((f for f in verdict.findings if f.code == "wrong-result"), None)
+    measured = verdict.measured if verdict.accepted else None
+    return Outcome(
+        verdict="accepted" if verdict.accepted else verdict.reasons[0],
+        detail=_said(first) if first else "",
+        speedup=measured.speedup if measured else None,
+        interval=measured.interval if measured else None,
+        time_ms=measured.time_ms if measured else None,
+        baseline_ms=measured.baseline_ms if measured else None,
+        baseline=baseline,
+        roofline_fraction=verdict.roofline_fraction,
+        reasons=verdict.reasons,
+        first_wrong=_said(wrong) if wrong else "",
+        notes=verdict.notes,
+    )
+
+
+def _said(finding: Finding) -> str:
+    return f"{finding.message} ({finding.where})" if finding.where else finding.message
+
+
+def failed_to_judge(error: WarploomError) -> Verdict:
+    """A verdict for a judge that could not finish: the message is kept, nothing is accepted."""
+    return rejected([Finding("crash", error.message)])
