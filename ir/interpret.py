@@ -22,6 +22,7 @@ from .intrinsic import inline_calls
 from .kernel import Buffer, Program, Stmt
 from .text import locate, print_expr
 from .types import NUMPY, is_float
+from .variants import at
 
 
 class Fault(WarploomError):
@@ -51,6 +52,8 @@ def run_program(
     until written. `float64`: all floats are doubles, in memory too. Raises Fault, InputMismatch.
     """
     sizes = _sizes(program, dims)
+    if program.dispatch:
+        program = at(program, sizes[program.dispatch])
     given = frozenset(args)
     run = _compiled(program, given, float64, check_races)
     memory = [_memory(b, args.get(b.name), sizes, program, float64) for b in program.params]

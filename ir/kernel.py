@@ -1,6 +1,7 @@
 """Kernel IR: named-axis loop nests over buffers. The whole grammar is on this screen.
 
 program = name, dims(name: lo..hi), params, body       # each top-level block nest is one launch; a top-level Alloc is a temporary
+        | name, dims, params, dispatch, body           # one If per variant: the dim `dispatch` in some ranges -> a scheduled body (`variants`)
 buffer  = name, dtype, shape, space, owned, within     # owned: leading dims that belong to lanes; within: value range of an index buffer
 space   = global | stream | scratch | shared | local | fragment      # stream: global, written past the caches
 stmt    = For(axis, lo, hi, kind, body) | If(cond, body) | Alloc(buffer) | Store(buffer, index, value)
@@ -86,12 +87,16 @@ Body = tuple[Stmt, ...]
 
 @dataclass(frozen=True)
 class Program:
-    """A kernel program. Inputs and outputs are not marked: a param is an output when some statement writes it."""
+    """A kernel program. Inputs and outputs are not marked: a param is an output when some statement writes it.
+
+    `dispatch`: the dim that chooses among the variants; then the body is one If per variant, see `variants`.
+    """
 
     name: str
     dims: tuple[Dim, ...]
     params: tuple[Buffer, ...]
     body: Body
+    dispatch: str = ""
 
     def buffers(self) -> dict[str, Buffer]:
         """All buffers by name, params first."""

@@ -15,6 +15,7 @@ from .expr import INFIX, OPS, Cast, Const, Expr, Load, Op, Var
 from .kernel import KINDS, SPACES, Alloc, Body, Buffer, Call, For, If, Program, Reduce, Stmt, Store
 from .monoid import MONOIDS
 from .types import DTYPES, Dim
+from .variants import Range, condition, variants
 
 # ------------------------------------------------------------------------------------------------ print expressions
 _LEVEL = {"or": 1, "and": 2, "not": 3, "<": 4, "<=": 4, ">": 4, ">=": 4, "==": 4, "!=": 4, "|": 5, "^": 6, "&": 7,
@@ -78,7 +79,15 @@ def print_program(p: Program) -> str:
 def program_lines(p: Program) -> list[tuple[str, Stmt | None]]:
     """(line, statement that begins there) pairs: the header line has None."""
     head = f"def {p.name}({', '.join([*(print_dim(d) for d in p.dims), *(f'{b.name}: {print_buffer(b)}' for b in p.params)])}):"
-    return [(head, None), *_body_lines(p.body, 1)]
+    return [(head, None), *(_match_lines(p) if p.dispatch else _body_lines(p.body, 1))]
+
+
+def _match_lines(p: Program) -> list[tuple[str, Stmt | None]]:
+    out: list[tuple[str, Stmt | None]] = [(f"    match {p.dispatch}:", None)]
+    for s, v in zip(p.body, variants(p)):
+        ranges = " | ".join(f"within({lo}, {'inf' if hi is None else hi})" for lo, hi in v.ranges)
+        out += [(f"        case {ranges}:", s), *_body_lines(v.program.body, 3)]
+    return out
 
 
 def _body_lines(body: Body, depth: int) -> list[tuple[str, Stmt | None]]:
@@ -362,7 +371,32 @@ class Parser:
                 dims.append(d)
             else:
                 params.append(self.buffer(a.arg, a.annotation))
+        if len(f.body) == 1 and isinstance(f.body[0], ast.Match):
+            dim, body = self._match(f.body[0])
+            return Program(f.name, tuple(dims), tuple(params), body, dim)
         return Program(f.name, tuple(dims), tuple(params), self.body(f.body))
+
+    # -------------------------------------------------------------------------------- variants
+    def _match(self, n: ast.Match) -> tuple[str, Body]:
+        dim = self.name(n.subject)
+        body: list[Stmt] = []
+        for case in n.cases:
+            if case.guard is not None:
+                raise self.fail(case.guard, "a case has no `if`", "accepted: case within(1, 7) | within(15, inf):")
+            options = case.pattern.patterns if isinstance(case.pattern, ast.MatchOr) else [case.pattern]
+            body.append(If(condition(dim, [self._range(o) for o in options]), self.body(case.body)))
+        return dim, tuple(body)
+
+    def _range(self, n: ast.pattern) -> Range:
+        if isinstance(n, ast.MatchClass) and isinstance(n.cls, ast.Name) and n.cls.id == "within" and len(n.patterns) == 2 and not n.kwd_patterns:
+            low, high = n.patterns
+            if isinstance(low, ast.MatchValue):
+                lo = self.integer(low.value)
+                if isinstance(high, ast.MatchAs) and high.name == "inf" and high.pattern is None:
+                    return lo, None
+                if isinstance(high, ast.MatchValue):
+                    return lo, self.integer(high.value)
+        raise self.fail(n, "expected within(lo, hi) with numbers", "a half-open range; hi may be inf")
 
 
 def parse_program(text: str) -> Program:

@@ -36,6 +36,7 @@ from .scope import Scope, accesses, scopes, written_names
 from .text import locate, print_expr
 from .types import DTYPES
 from .typing import check_program
+from .variants import faults, variants
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,17 @@ class Rule:
 
 
 def verify(program: Program, stage: str = "kernel") -> None:
-    """Raise IllegalProgram (or TypeMismatch) for the first rule of `stage` that `program` breaks."""
+    """Raise IllegalProgram (or TypeMismatch) for the first rule of `stage` that `program` breaks. Of a dispatching program the dispatch is
+    checked, then every variant on its own, under the range of its dim."""
+    if program.dispatch:
+        _check(program, "dispatch")
+        for v in variants(program):
+            _check(v.program, stage)
+    else:
+        _check(program, stage)
+
+
+def _check(program: Program, stage: str) -> None:
     for name in STAGES[stage]:
         if name == INLINED:
             program = inline_calls(program)
@@ -63,6 +74,18 @@ def verify(program: Program, stage: str = "kernel") -> None:
         for broken in RULES[name].check(program):
             place = locate(program, broken.statement) if broken.statement is not None else None
             raise IllegalProgram(f"{name}: {broken.message}", hint=broken.hint, place=place)
+
+
+# ------------------------------------------------------------------------------------------------ variants
+def _variants(p: Program) -> Iterator[Broken]:
+    found = False
+    for s, why in faults(p):
+        found = True
+        yield Broken(s, why, "the ranges of the variants cover every value of the dim, each one once")
+    made = () if found else variants(p)
+    for s, v in zip(p.body, made):
+        if v.program.written() != made[0].program.written():
+            yield Broken(s, "this variant does not write the params that the others write")
 
 
 # ------------------------------------------------------------------------------------------------ names
@@ -271,6 +294,7 @@ RULES: dict[str, Rule] = {
             "a name that is not declared, declared twice, or used with another rank; unknown kinds, spaces, monoids",
             _names,
         ),
+        Rule("variants", "a dispatch that leaves a value of its dim to no variant or to two, or whose variants write different params", _variants),
         Rule("types", "mixed dtypes, other than weak constants", _types),
         Rule("fixed", "vector and unroll loops whose bounds are not numbers", _fixed),
         Rule("regions", "a lanes nest that is not a leaf; anything parallel below vector", _regions),
@@ -289,6 +313,7 @@ RULES: dict[str, Rule] = {
 }
 _KERNEL = ("names", INLINED, "types", "fixed", "regions", "owned", "independence", "atomic", "in-bounds", "defined", "within")
 STAGES: dict[str, tuple[str, ...]] = {
+    "dispatch": ("variants",),
     "kernel": _KERNEL,
     "naive": ("no-calls", *_KERNEL),
     "syntax": ("names", INLINED, "types"),

@@ -61,6 +61,7 @@ BROKEN = [
     ("defined", "t: local.f32[8]\nfor i in serial(4):\n    t[i * 2] = 1\nfor i in serial(8):\n    y[i, 0] = t[i]"),
     ("within", "p[0] = 8"),
     ("within", "p[0] += 1"),
+    ("variants", "match N:\n    case within(1, 4):\n        y[0, 0] = 1\n    case within(5, 6):\n        y[0, 0] = 1"),
 ]
 ACCEPTED = [
     "for i in lanes(8):\n    t: local.f32[1]\n    t[0] = x[i, 0]\n    y[i, 0] = t[0]",
