@@ -27,7 +27,7 @@ from ..ir.kernel import Buffer, Store, expressions, statements
 from ..ir.machine import Machine
 from ..ir.module import Launch, Module
 from ..ir.types import BYTES, is_float
-from ..passes.draft import Choices
+from ..passes.decisions import Choices
 from ..passes.pipeline import kernel_key
 from ..passes.schedule.script import apply
 from ..passes.sketch import sketch, sketch_space

@@ -1,44 +1,29 @@
 """A schedule under construction: a program and steps go in, the script of those that applied comes out.
 
-Where a rule decides on a number (a width, a tile, yes or no), it asks `Draft.choose`: the rule's own value unless the caller gave another.
-What was asked is kept with the values worth trying, so that running a sketch once tells its space.
+Where a rule decides on a number (a width, a tile, yes or no), it asks `Draft.choose` (see `decisions`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
 from dataclasses import dataclass, field
 
 from ..ir.diagnostic import IllegalProgram, IllegalStep
 from ..ir.expr import Expr, Var, affine, simplify, walk
 from ..ir.kernel import Body, Buffer, For, Program, statements
 from ..ir.machine import Machine
+from .decisions import Decisions
 from .indexing import ravel
 from .schedule.script import apply
 
-Choices = dict[str, int]
-"""Name of a decision -> the value taken."""
 
-
-@dataclass
-class Draft:
-    """A program under construction; `script` is the text of the steps applied so far.
-
-    `choices`: decisions made by the caller. `asked`: decision -> (the rule's own value, all values worth trying).
-    """
+@dataclass(kw_only=True)
+class Draft(Decisions):
+    """A program under construction; `script` is the text of the steps applied so far."""
 
     program: Program
     machine: Machine
     steps: list[str] = field(default_factory=list)
-    choices: Mapping[str, int] = field(default_factory=dict)
-    asked: dict[str, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
-
-    def choose(self, name: str, default: int, worth: Iterable[int]) -> int:
-        """The caller's value for the decision, else `default`; `worth`: values worth trying."""
-        values = dict.fromkeys((default, *worth))
-        known = self.asked.get(name, (default, ()))
-        self.asked[name] = known[0], tuple(dict.fromkeys((*known[1], *values)))
-        return self.choices.get(name, default)
 
     @property
     def script(self) -> str:
@@ -67,7 +52,7 @@ class Draft:
     def fresh(self, base: str) -> str:
         """An axis name that is not in use."""
         taken = {loop.axis for loop in self.loops()} | set(self.program.buffers())
-        return next(n for n in (base, *(f"{base}{k}" for k in range(2, 1 << 16))) if n not in taken)
+        return base if base not in taken else next(n for k in itertools.count(2) if (n := f"{base}{k}") not in taken)
 
     def has(self, axis: str) -> bool:
         return any(loop.axis == axis for loop in self.loops())

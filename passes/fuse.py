@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from ..ir.expr import Cast, Expr, Load, Op, Var, loads, simplify, substitute, transform, walk
 from ..ir.graph import Contract, Conv, Graph, Map, Node, Reshape, Window, operands
 from ..ir.types import BYTES
+from .decisions import Decisions
 from .define import Definition, define
 from .indexing import axis_ranges, coords, dim_ranges, reindex, size_hint
 from .pack import Packed, Packs
@@ -64,9 +65,10 @@ class Fused:
     inlined: frozenset[str]
 
 
-def fuse(graph: Graph, library: Collection[str] = (), packs: Packs | None = None) -> Fused:
-    """Group the nodes of a canonical graph; `library` holds output names of nodes that ATen's library runs."""
-    return _Fuser(graph, frozenset(library), packs or {}).run()
+def fuse(graph: Graph, library: Collection[str] = (), packs: Packs | None = None, decisions: Decisions | None = None) -> Fused:
+    """Group the nodes of a canonical graph; `library` holds output names of nodes that ATen's library runs. Decisions: `join NODE` (0: the
+    value begins a kernel of its own), `inline NODE` (1: computed again where it is read)."""
+    return _Fuser(graph, frozenset(library), packs or {}, decisions or Decisions()).run()
 
 
 def cost(e: Expr) -> int:
@@ -92,8 +94,8 @@ def read_packed(e: Expr, packed: dict[str, Packed]) -> Expr:
 
 
 class _Fuser:
-    def __init__(self, graph: Graph, library: frozenset[str], packs: Packs):
-        self.graph, self.library, self.packs = graph, library, packs
+    def __init__(self, graph: Graph, library: frozenset[str], packs: Packs, decisions: Decisions):
+        self.graph, self.library, self.packs, self.decisions = graph, library, packs, decisions
         self.types = dict(graph.types())
         self.ranges = dim_ranges(graph.dims)
         self.producer = graph.producers()
@@ -133,8 +135,10 @@ class _Fuser:
             return total <= 8
         if self._rides(node) and not all(self._is_epilogue(reader, name) for reader, _ in users):
             return False
-        amplified = any(self._amplifies(name, reader) for reader, _ in users)
-        if amplified:
+        return bool(self.decisions.choose(f"inline {name}", int(self._worth_inlining(name, users, total)), (0, 1) if total <= 200 else ()))
+
+    def _worth_inlining(self, name: str, users: list[tuple[Node, object]], total: int) -> bool:
+        if any(self._amplifies(name, reader) for reader, _ in users):
             return total <= 3
         return total <= 200 if len(users) == 1 else total <= 6
 
@@ -274,7 +278,7 @@ class _Fuser:
         resolved = self.resolve(definition, index)
         dims = self._shared_axes(resolved, group)
         kept = [a for a, d in enumerate(dims) if d is not None]
-        if not self._acceptable(resolved, group, kept):
+        if not self._acceptable(resolved, group, kept) or not self.decisions.choose(f"join {definition.node.outputs[0].name}", 1, (0,)):
             return False
         group.extents = [group.extents[a] for a in kept]
         group.parallel = {v: [p[a] for a in kept] for v, p in group.parallel.items()}

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from ..ir.expr import Const, Expr, Load, Op, Var, add, as_int, ceildiv, floordiv, mod, mul
 from ..ir.graph import Contract, Conv, Graph, Map, Node, Reshape, TensorType, Value, operands
 from ..ir.machine import Machine
+from .decisions import Decisions
 
 Packs = dict[str, dict[str, "Packed"]]
 """output of a contraction or convolution -> operand -> how it is read."""
@@ -59,8 +60,12 @@ def weights_alone(graph: Graph) -> frozenset[str]:
     return frozenset(still)
 
 
-def pack_operands(graph: Graph, machine: Machine, library: Collection[str]) -> tuple[Graph, Packs]:
-    """Insert packing maps; `library` names nodes that are left as they are."""
+def pack_operands(
+    graph: Graph, machine: Machine, library: Collection[str], decisions: Decisions | None = None
+) -> tuple[Graph, Packs]:
+    """Insert packing maps; `library` names nodes that are left as they are. Decisions of a contraction: `pack_columns NODE`, `pack_rows NODE`
+    (whether the operand with the columns, or the rows, of the output is laid out for tiles), `columns NODE` (of a tile, in vectors)."""
+    decisions = decisions or Decisions()
     types = dict(graph.types())
     still = weights_alone(graph)
     nodes: list[Node] = []
@@ -68,7 +73,7 @@ def pack_operands(graph: Graph, machine: Machine, library: Collection[str]) -> t
     made: dict[object, str] = {}
     for node in graph.nodes:
         out = node.outputs[0].name
-        wanted = [] if out in library else _wanted(node, types, machine, still)
+        wanted = [] if out in library else _wanted(node, types, machine, still, decisions)
         for packed in wanted:
             key = replace(packed, name="")
             if key not in made:
@@ -81,11 +86,13 @@ def pack_operands(graph: Graph, machine: Machine, library: Collection[str]) -> t
     return replace(graph, nodes=tuple(nodes)), packs
 
 
-def _wanted(node: Node, types: dict[str, TensorType], machine: Machine, still: frozenset[str]) -> list[Packed]:
+def _wanted(
+    node: Node, types: dict[str, TensorType], machine: Machine, still: frozenset[str], decisions: Decisions
+) -> list[Packed]:
     if node.outputs[0].type.dtype != "f32":
         return []
     if isinstance(node.op, Contract):
-        return _contract(node, node.op, types, machine, still)
+        return _contract(node, node.op, types, machine, still, decisions)
     if isinstance(node.op, Conv):
         return _conv(node.op, node, types, machine)
     return []
@@ -129,7 +136,9 @@ def tile_width(rows: int | None, columns: int | None, machine: Machine) -> int:
     return wide
 
 
-def _contract(node: Node, op: Contract, types: dict[str, TensorType], machine: Machine, still: frozenset[str]) -> list[Packed]:
+def _contract(
+    node: Node, op: Contract, types: dict[str, TensorType], machine: Machine, still: frozenset[str], decisions: Decisions
+) -> list[Packed]:
     r = roles(op)
     if r is None or op.a == op.b:
         return []
@@ -137,16 +146,23 @@ def _contract(node: Node, op: Contract, types: dict[str, TensorType], machine: M
     rows, columns, depth = as_int(size[r.m]), as_int(size[r.n]), _product([size[c] for c in r.reduced])
     if (columns is not None and columns < machine.lanes // 2) or rows == 1:
         return []
-    tile = tile_width(rows, columns, machine)
+    name = node.outputs[0].name
+    tile = machine.lanes * decisions.choose(f"columns {name}", tile_width(rows, columns, machine) // machine.lanes, (1, 2, 3, 4))
     out: list[Packed] = []
     lies_along = r.b_letters[-1] == r.n
     many = (rows or 64) >= 48 and (depth or 64) * (columns or 64) >= 1 << 14
-    if r.b in still or not lies_along or many:
+    if decisions.choose(f"pack_columns {name}", int(r.b in still or not lies_along or many), (0, 1)):
         out.append(_layout(node, r.b, r.b_letters, r.n, r.reduced, tile))
     rows_alias = depth is not None and depth >= 512 and depth % 256 == 0 and (columns or 64) >= 128 and (rows or 64) >= 12
-    if (r.a in still or rows_alias or r.a_letters[-1] not in r.reduced) and rows is not None and rows >= 8:
-        out.append(_layout(node, r.a, r.a_letters, r.m, r.reduced, tile_rows(rows, tile, machine)))
+    apart = r.a in still or rows_alias or r.a_letters[-1] not in r.reduced
+    if rows is not None and decisions.choose(f"pack_rows {name}", int(apart and rows >= 8), (0, 1)):
+        height = tile_rows(rows, tile, machine)
+        out.append(_layout(node, r.a, r.a_letters, r.m, r.reduced, decisions.choose(f"rows {name}", height, _near(height))))
     return out
+
+
+def _near(height: int) -> tuple[int, ...]:
+    return tuple(h for h in (4, 6, 8, 10, 12, 14) if h != height)
 
 
 def _product(sizes: list[Expr]) -> int | None:

@@ -17,6 +17,7 @@ from ..ir.module import Aten, Launch, Library, Module, Step
 from ..ir.text import print_program
 from .canonical import canonicalize
 from .convolution import explicit_padding
+from .decisions import Decisions
 from .draft import Draft
 from .flatten import flatten
 from .fuse import Alone, Fused, Group, fuse
@@ -32,20 +33,22 @@ Dump = Callable[[str, str], None]
 @dataclass(frozen=True)
 class Options:
     """`library`: output name of a contraction or convolution -> why ATen's library runs it. `scripts`: naive kernel text (without its
-    name) -> schedule script that replaces the sketch's (tuned or evolved). `schedule=False` leaves kernels naive."""
+    name) -> schedule script that replaces the sketch's (tuned or evolved). `schedule=False` leaves kernels naive. `decisions`: of the passes
+    over the graph (what is packed, what shares a kernel); what they ask is noted there."""
 
     library: Mapping[str, str] = field(default_factory=dict)
     scripts: Mapping[str, str] = field(default_factory=dict)
     schedule: bool = True
     dump: Dump | None = None
+    decisions: Decisions = field(default_factory=Decisions)
 
 
 def plan(graph: Graph, machine: Machine, options: Options | None = None) -> Module:
     """All passes. `options.library` names values of the canonical graph, see `canonical_graph`."""
     options = options or Options()
     graph = explicit_padding(canonicalize(graph), options.library)
-    graph, packs = pack_operands(graph, machine, options.library)
-    fused = fuse(graph, options.library, packs)
+    graph, packs = pack_operands(graph, machine, options.library, options.decisions)
+    fused = fuse(graph, options.library, packs, options.decisions)
     types = dict(graph.types())
     steps: list[Step] = []
     done: dict[str, tuple[str, Program]] = {}
@@ -92,7 +95,7 @@ def _launch(group: Group, lowered: Lowered, machine: Machine, options: Options, 
         except (IllegalStep, ParseError):
             script = None  # a stored script of an older version: the sketch below replaces it
     if program is None:
-        draft = sketch(naive, group.kind, machine) if options.schedule else Draft(naive, machine)
+        draft = sketch(naive, group.kind, machine) if options.schedule else Draft(program=naive, machine=machine)
         script, program = draft.script, draft.program
     if options.dump:
         options.dump(naive.name + "_0_naive", print_program(naive))

@@ -17,8 +17,10 @@ from ..ir.kernel import Alloc, Body, For, If, Program, Reduce, Store, expression
 from ..ir.machine import Machine
 from ..ir.types import BYTES
 from ..ir.verify import verify
-from .draft import Choices, Draft, nest_of, stride
+from .decisions import Choices
+from .draft import Draft, nest_of, stride
 from .indexing import ravel
+from .pad import padded
 from .sketch_contract import RULES
 
 STREAM_BYTES = 8 << 20
@@ -29,16 +31,23 @@ _MAY_STREAM = 1 << 20
 
 def sketch(program: Program, kind: str, machine: Machine, choices: Mapping[str, int] | None = None) -> Draft:
     """The default schedule for a naive program of a class (`fuse.Group.kind`), verified; `choices` overrule its decisions."""
-    draft = Draft(program, machine, choices=choices or {})
+    draft = Draft(program=program, machine=machine, choices=choices or {})
+    if kind == "contract" and padded(draft, _finish):
+        verify(draft.program)
+        return draft
     for rule in (*RULES.get(kind, ()), rows):
         before = draft.program, list(draft.steps)
         if rule(draft):
             break
         draft.program, draft.steps = before
-    parallelise(draft)
-    stream(draft)
+    _finish(draft)
     verify(draft.program)
     return draft
+
+
+def _finish(draft: Draft) -> None:
+    parallelise(draft)
+    stream(draft)
 
 
 def sketch_space(program: Program, kind: str, machine: Machine) -> list[Choices]:

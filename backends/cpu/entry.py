@@ -33,7 +33,7 @@ def entry_source(layout: Layout, symbols: Sequence[str]) -> str:
     """`symbols`: the C function of each launch."""
     launches = layout.launches
     prototypes = dict.fromkeys(_prototype(layout, n, symbols[n]) for n in range(len(launches)))
-    cases = [f"    case {n}: {symbols[n]}({', '.join(_arguments(layout, n))}); break;" for n in range(len(launches))]
+    cases = [f"    case {n}: {symbols[n]}({', '.join(arguments_of(layout, n))}); break;" for n in range(len(launches))]
     if layout.copies:
         cases.append(f"    case {len(launches)}: {_copies(layout)} break;")
     return "\n".join([
@@ -62,7 +62,7 @@ def _prototype(layout: Layout, number: int, symbol: str) -> str:
     return f"void {symbol}({', '.join(kinds)});"
 
 
-def _arguments(layout: Layout, number: int) -> list[str]:
+def arguments_of(layout: Layout, number: int) -> list[str]:
     """Dims, pointers and scratch, in the order of `printer.print_function`."""
     launch, order = layout.launches[number], [d.name for d in layout.module.dims]
     dims = [f"dims[{order.index(d.name)}]" for d in launch.program.dims]

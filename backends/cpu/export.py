@@ -25,7 +25,7 @@ from .entry import ENTRY, place
 from .printer import THREADS
 from .runtime import Runtime
 
-_C = {"f64": "double", "f32": "float", "i64": "int64_t", "i32": "int32_t", "i16": "int16_t", "i8": "int8_t", "u8": "uint8_t",
+C_TYPES = {"f64": "double", "f32": "float", "i64": "int64_t", "i32": "int32_t", "i16": "int16_t", "i8": "int8_t", "u8": "uint8_t",
       "b1": "uint8_t", "f16": "uint16_t", "bf16": "uint16_t"}  # fmt: skip
 _ALIGN = 64
 MOST_THREADS = 256
@@ -134,7 +134,7 @@ def _values(code: Printed, weights: Mapping[str, torch.Tensor], sample: Sample, 
     sizes, offsets, total = [weights[w].numel() * weights[w].element_size() for w in layout.weights], [], 0
     for size in sizes:
         offsets.append(total)
-        total += _aligned(size)
+        total += aligned(size)
     first: dict[str, int] = {}
     for k, n in enumerate(module.outputs):
         first.setdefault(module.storage(n), k)
@@ -146,7 +146,7 @@ def _values(code: Printed, weights: Mapping[str, torch.Tensor], sample: Sample, 
         "copies_out": _copies_out(code, first), "late": [(layout.slots[t], layout.slots[module.storage(v)], _bytes(code, t, bound.shapes)) for t, v in layout.late],
         "offsets": list(bound.offsets), "arena_bytes": int(bound.offsets[len(bound.offsets) - 1]), "scratch_base": 2 * scratch[0] - scratch[1],
         "scratch_each": scratch[1] - scratch[0], "steps": len(layout.step_launches), "prepare": len(module.prepare), "updates": bool(module.updates),
-        "flags": " ".join((*code.isa.flags, PER_CALLER)), "sample_bytes": sum(_aligned(t.nbytes) for t in (*inputs, *outputs)), "most_threads": MOST_THREADS,
+        "flags": " ".join((*code.isa.flags, PER_CALLER)), "sample_bytes": sum(aligned(t.nbytes) for t in (*inputs, *outputs)), "most_threads": MOST_THREADS,
     }  # fmt: skip
 
 
@@ -154,7 +154,7 @@ def _tensor(dtype: str, name: str, shape: tuple[int, ...], written: bool) -> Ten
     count = 1
     for extent in shape:
         count *= extent
-    return Tensor(name, _C[dtype], shape, count * BYTES[dtype], written, dtype in ("f32", "f64"))
+    return Tensor(name, C_TYPES[dtype], shape, count * BYTES[dtype], written, dtype in ("f32", "f64"))
 
 
 def _bytes(code: Printed, name: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
@@ -175,7 +175,7 @@ def _copies_out(code: Printed, first: Mapping[str, int]) -> list[tuple[int, str]
     ]
 
 
-def _aligned(nbytes: int) -> int:
+def aligned(nbytes: int) -> int:
     return -(-nbytes // _ALIGN) * _ALIGN
 
 
@@ -184,4 +184,4 @@ def _write_tensors(path: Path, tensors: Sequence[torch.Tensor]) -> None:
     with path.open("wb") as file:
         for t in tensors:
             data = t.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if t.numel() else b""
-            file.write(data + b"\0" * (_aligned(len(data)) - len(data)))
+            file.write(data + b"\0" * (aligned(len(data)) - len(data)))

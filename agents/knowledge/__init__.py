@@ -1,0 +1,1 @@
+"""Strategies with their evidence, kept between runs: kernel features come in, strategies that helped similar kernels go out."""
