@@ -1,0 +1,1 @@
+"""CUDA text -> a typed tree, launches, bindings and, where accesses are affine, Kernel IR. Read `tree.py` first, then `read.py`."""
