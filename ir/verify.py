@@ -78,6 +78,8 @@ def _check(program: Program, stage: str) -> None:
 
 # ------------------------------------------------------------------------------------------------ variants
 def _variants(p: Program) -> Iterator[Broken]:
+    if not p.dispatch:
+        return
     found = False
     for s, why in faults(p):
         found = True

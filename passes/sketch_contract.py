@@ -186,15 +186,15 @@ def _expand(draft: Draft, m: str, n: str) -> bool:
             if not draft.attempt(f"expand({row}, {lane})"):
                 return False
     for row in _present(draft, f"{m}1", f"{m}2"):
-        _loop_epilogue(draft, row, _present(draft, f"{n}1", f"{n}2"))
+        loop_epilogue(draft, row, _present(draft, f"{n}1", f"{n}2"))
         if not draft.attempt(f"bind({row}, unroll)"):
             return False
-    for name in _accumulators(draft):
+    for name in guarded_accumulators(draft):
         draft.attempt(f"unguard({name})")
     return all(draft.attempt(f"bind({lane}, vector)") for lane in _present(draft, f"{n}1", f"{n}2"))
 
 
-def _loop_epilogue(draft: Draft, row: str, lanes: list[str]) -> None:
+def loop_epilogue(draft: Draft, row: str, lanes: list[str]) -> None:
     """Rows of a long epilogue stay a loop: written out they would be most of the code. The copy of the sum that it reads tells it."""
     sums = {s.buffer.name for s in statements(draft.program.body) if isinstance(s, Alloc) and "_sum" in s.buffer.name}
     if not sums:
@@ -215,7 +215,7 @@ def _reads_only(loop: For, sums: set[str]) -> bool:
     return bool(read & sums) and not written & sums
 
 
-def _accumulators(draft: Draft) -> list[str]:
+def guarded_accumulators(draft: Draft) -> list[str]:
     """Buffers that reductions below a condition go into."""
     out: dict[str, None] = {}
     for s in statements(draft.program.body):

@@ -7,19 +7,22 @@ Parsing is closed: `ast.parse` and the table STEPS.
 from __future__ import annotations
 
 import ast
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 
 from ...ir.diagnostic import IllegalProgram, IllegalStep, ParseError, Place, TypeMismatch, suggest
 from ...ir.kernel import Program
+from ...ir.variants import Variant, dispatching, narrowed
 from ...ir.verify import verify
 from .accumulators import Accumulate, Rfactor
 from .expand import Expand
 from .inline import Inline
 from .loops import Bind, Collapse, Fission, Fuse, Rename, Reorder, Split, Unroll
+from .merge import Merge
 from .overlap import Pipeline
 from .patterns import Online, Tensorize
 from .staging import SetSpace, Stage, Unguard
 from .step import Step
+from .when import Section, When, sections
 
 STEPS: dict[str, type[Step]] = {
     "split": Split,
@@ -40,6 +43,8 @@ STEPS: dict[str, type[Step]] = {
     "online": Online,
     "tensorize": Tensorize,
     "pipeline": Pipeline,
+    "merge": Merge,
+    "when": When,
 }
 NAMES = {cls: name for name, cls in STEPS.items()}
 MANY = "tuple[str, ...]"
@@ -52,9 +57,30 @@ def apply(program: Program, script: str | Script, check: bool = True) -> Program
 
     `check=False` leaves out the verifier after each step, for a caller that verifies the result itself.
     """
-    for step in parse_script(script) if isinstance(script, str) else script:
+    common, parts = sections(parse_script(script) if isinstance(script, str) else script)
+    for step in common:
         program = run_step(program, step, check)
-    return program
+    return _dispatch(program, parts, check) if parts else program
+
+
+def _dispatch(program: Program, parts: tuple[Section, ...], check: bool) -> Program:
+    """A variant for each section; that the ranges are total and disjoint is always verified."""
+    dim = next((d for d in program.dims if d.name == parts[0].dim), None)
+    if dim is None or program.dispatch:
+        known = ", ".join(d.name for d in program.dims)
+        raise IllegalStep(f"when({parts[0].dim}, ..): not a dim that this program can be divided by", hint=f"dims: {known}")
+    made = []
+    for part in parts:
+        variant = replace(program, dims=tuple(narrowed(d, part.ranges) if d is dim else d for d in program.dims))
+        for step in part.steps:
+            variant = run_step(variant, step, check)
+        made.append(Variant(part.ranges, variant))
+    out = dispatching(program, dim.name, made)
+    try:
+        verify(out, "dispatch")
+    except (IllegalProgram, TypeMismatch) as e:
+        raise IllegalStep(f"these sections would break the rule {e.message}", hint=e.hint, place=e.place) from None
+    return out
 
 
 def run_step(program: Program, step: Step, check: bool = True) -> Program:

@@ -156,6 +156,8 @@ GOOD = {
     "online": ("softmax", "online(j, k)"),
     "tensorize": ("gemm_i8", "split(j, 16); split(k, 4); expand(j1); reorder(k0, j1, k1); stage(B, at=root, by=(j0, k0, j1, k1)); tensorize((j1, k1), vnni16)"),
     "pipeline": ("linear", "split(j, 8); expand(j1); split(k, 4); stage(B, at=k0, by=(k1, j1), space=shared); pipeline(k0, B_s)"),
+    "when": ("scale", "when(M, 1, 4); when(M, 6, 8); bind(i, block); when(M, 4, 6); when(M, 8); split(i, 4, tail=cut)"),
+    "when_common": ("rows", "split(j, 4, tail=cut); when(M, 1, 4); bind(i, block); when(M, 4)"),
     "goto": ("linear", "split(i, 14); split(j, 32); reorder(j0, i0, i1, j1); expand(i1, j1); stage(B, at=root, by=(j0, k, j1)); stage(A, at=root, by=(i0, k, i1)); unguard(acc); bind(j1, vector); bind(i1, unroll); bind(j0, block)"),
     "goto_tails": ("linear_fixed", "split(i, 14, tail=cut); split(j, 32, tail=mask, round=16); fission(i1); fission(i2); reorder(j0, i1, j1); reorder(j0, i2, j1); expand(i1, j1); expand(i1, j2); expand(i2, j1); expand(i2, j2); bind(j1, vector); bind(j2, vector); bind(i1, unroll); bind(i2, unroll)"),
     "goto_blocked": ("linear", "expand(i, j); set_space(acc, scratch); rename(i, ic, 1); rename(j, jc, 1); split(ic, 14); split(jc, 32); split(k, 16); reorder(k0, jc0, ic0, k1, ic1, jc1); accumulate(acc, at=ic0, by=(ic1, jc1)); stage(B, at=k0, by=(jc0, k1, jc1)); stage(A, at=k0, by=(ic0, k1, ic1)); unguard(acc_acc); bind(jc1, vector); bind(ic1, unroll)"),
@@ -250,6 +252,11 @@ ILLEGAL = [
     ("linear", "pipeline(k, acc)", "not allocated in the body"),
     ("rows", "pipeline(i, s)", "not filled by one statement"),
     ("gemm_i8", "tensorize(k, vnni99)", "not an intrinsic"),
+    ("scale", "when(M, 1, 4); bind(i, block)", "no variant takes M = 4"),
+    ("scale", "when(M, 1, 4); bind(i, block); when(M, 3); bind(i, lanes)", "two variants claim M = 3"),
+    ("scale", "when(Q, 1)", "not a dim"),
+    ("scale", "when(M, 1, 4); when(N, 1)", "one dim"),
+    ("cumsum", "when(M, 1); bind(j, block)", "rule independence"),
 ]  # fmt: skip
 
 

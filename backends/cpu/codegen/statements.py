@@ -198,10 +198,16 @@ class Statements(Reductions):
             )
         dtype = self.buffers[s.buffer].dtype
         values = [self.full(s.value, v, dtype) for v in self.vectors]
+        if self._holds(s):
+            values = [replace(v, text=f"pinned({v.text})") for v in values]
         if len(values) > 1 and self.homes[s.buffer].memory and not isinstance(s.value, Load):
             kind = self.type(dtype)
             values = [replace(v, text=self.writer.temporary(kind, "value", v.text, shared=False), level=12) for v in values]
         self.store_vectors(s.buffer, s.index, values)
+
+    def _holds(self, s: Store) -> bool:
+        """A copy of memory in registers, as `stage` makes it: it was asked for, so the compiler may not undo it."""
+        return self.homes[s.buffer].wide and isinstance(s.value, Load) and self.homes[s.value.buffer].memory
 
     def store_vectors(self, buffer: str, index: tuple[Expr, ...], values: list[Value]) -> None:
         """Store one value per native vector."""

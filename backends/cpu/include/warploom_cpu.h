@@ -424,6 +424,13 @@ template <class V> WL_INLINE V reversed(V v) {
     return r;
 }
 /// Lane i is p[-i].
+// A value that stays in a register: g++ would else read it from memory again at every use.
+template <class V> WL_INLINE V pinned(V x) {
+#if defined(__x86_64__)
+  asm("" : "+v"(x));
+#endif
+  return x;
+}
 template <class T> WL_INLINE register_vector<T> load_reversed(const T* p) { return reversed(load(p - (lanes - 1))); }
 template <class T> WL_INLINE register_vector<T> load_reversed(const T* p, mask m) { return gather(p, -iota<i32v>(), m); }
 
