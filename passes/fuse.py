@@ -103,6 +103,7 @@ class _Fuser:
         self.live = graph.live()
         self.costs: dict[str, int] = {}
         self.inlined: set[str] = set()
+        self.riding: dict[str, bool] = {}
         self.steps: list[Group | Alone] = []
         self.home: dict[str, int] = {}
 
@@ -144,6 +145,12 @@ class _Fuser:
 
     def _rides(self, node: Node) -> bool:
         """Whether the map is computed over the whole output of a contraction or convolution, so that it can be its epilogue."""
+        name = node.outputs[0].name
+        if name not in self.riding:
+            self.riding[name] = self._finds_ride(node)
+        return self.riding[name]
+
+    def _finds_ride(self, node: Node) -> bool:
         assert isinstance(node.op, Map)
         full = coords(len(node.outputs[0].type.shape))
         for x in loads(node.op.expr):
