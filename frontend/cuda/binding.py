@@ -7,7 +7,6 @@ arguments. Nothing is run: who can run both sides keeps the first binding whose 
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ _NUMPY = {
     "signed char": "int8", "unsigned char": "uint8", "half": "float16", "__half": "float16", "short": "int16", "char": "int8",
     "unsigned int": "uint32", "long long": "int64", "size_t": "uint64", "__nv_bfloat16": "bfloat16", "uint64_t": "uint64",
 }  # fmt: skip
-_EXPANSIONS = 4000
+_BEAM = 96
 _PERMUTED = 6
 
 
@@ -225,20 +224,12 @@ def bindings(cuda_source: str, reference: Reference) -> Iterator[Binding]:
     totals = sorted({b.count for b in reference.buffers} | {e for e in reference.extents.values() if e} | set(reference.locals))
     options = [_options(k, totals) for k in kernels]
     start = frozenset(i for i, b in enumerate(reference.buffers) if b.role == "in")
-    first = _State(reference.buffers, (), start, frozenset(), frozenset(), 0.0)
-    ticket = itertools.count()
-    heap = [(0.0, next(ticket), first)]
-    expanded = 0
-    while heap and expanded < _EXPANSIONS:
-        cost, _, state = heapq.heappop(heap)
-        depth = len(state.launches)
-        if depth == len(kernels):
-            yield _finished(state, reference)
-            continue
-        expanded += 1
-        for following in _extended(state, kernels[depth], options[depth], reference, last=depth + 1 == len(kernels)):
-            ahead = following.cost + (_closing(following, reference) if depth + 1 == len(kernels) else 0.0) - 0.01 * depth
-            heapq.heappush(heap, (ahead, next(ticket), replace(following, cost=following.cost)))
+    beam = [_State(reference.buffers, (), start, frozenset(), frozenset(), 0.0)]
+    for kernel, choices in zip(kernels, options):
+        last = kernel is kernels[-1]
+        grown = [following for state in beam for following in _extended(state, kernel, choices, reference, last)]
+        beam = sorted(grown, key=lambda state: state.cost)[: _BEAM * (8 if last else 1)]
+    yield from sorted((_finished(state, reference) for state in beam), key=lambda binding: binding.misfit)
 
 
 def _options(kernel: t.Function, totals: Sequence[int]) -> list[LaunchOption]:
@@ -350,6 +341,6 @@ def _read_cost(state: _State, i: int, p: t.Param, touched, reference: Reference)
         unused = [n for n in order if reference.buffers.index(next(b for b in reference.buffers if b.name == n)) not in state.used]
         cost += 0.0 if not unused or buffer.name == unused[0] else 0.25
     else:
-        age = len(state.launches) - 1 - max((k for k, l in enumerate(state.launches) if i in l.args), default=0)
+        age = len(state.launches) - 1 - max((k for k, one in enumerate(state.launches) if i in one.args), default=0)
         cost += 0.05 * age + (0.0 if i in state.unread else 0.3)
     return cost

@@ -30,8 +30,8 @@ def _against(kernel: t.Function, known: set[int]) -> str:
         return ""
     extents = [x.write_extent for x in some.touched.values() if x.written]
     each = max((x.write_extent for x in one.touched.values() if x.written), default=0)
-    if not extents or not each:
-        return ""
+    if not extents or not each or any(x.written and x.write_cover < 1 for x in one.touched.values()):
+        return ""  # strided stores: the extent of one block says nothing
     sizes = ", ".join(map(str, sorted(known)))
     if not some.live.all():
         ends = max(extents)

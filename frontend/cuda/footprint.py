@@ -6,6 +6,7 @@ loaded data or on floats is unknown, and so is an index made of it. Used to infe
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,10 +118,8 @@ class _Walk:
         return values.reshape([-1] + [1] * (5 - i)).astype(np.int64) if i < 6 else values
 
     def run(self) -> Footprint:
-        try:
+        with contextlib.suppress(_Stop):
             self.body(self.function.body)
-        except _Stop:
-            pass
         return Footprint(self.touched, self.live, self.exact)
 
     # --- statements
@@ -221,10 +220,8 @@ class _Walk:
             values = np.unique(values[[0, -1]])
         old = dict(self.env)
         self.env[name] = self.push(values)
-        try:
+        with contextlib.suppress(_Stop):
             self.body(body)
-        except _Stop:
-            pass
         self.env = self.forget(old)
         self.shape.pop()
         self.places = {k: v[..., 0] if isinstance(v, np.ndarray) else v for k, v in self.places.items()}
@@ -491,8 +488,11 @@ def _arithmetic(op: str, a: Any, b: Any) -> Any:
     if op in ("/", "%"):
         if np.any(np.asarray(b) == 0):
             return None
-        quotient = np.floor_divide(np.abs(a), np.abs(b)) * np.sign(a) * np.sign(b)
-        value = quotient if op == "/" else a - quotient * b
+        if np.all(np.asarray(a) >= 0) and np.all(np.asarray(b) > 0):
+            value = a // b if op == "/" else a % b
+        else:  # C truncates
+            quotient = np.floor_divide(np.abs(a), np.abs(b)) * np.sign(a) * np.sign(b)
+            value = quotient if op == "/" else a - quotient * b
         return int(value) if np.ndim(value) == 0 else value
     rules = {
         "+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "<<": lambda: a << b, ">>": lambda: a >> b,
@@ -512,7 +512,10 @@ def _integer(text: str) -> int | None:
         return None
 
 
-_INTEGERS = frozenset("int unsigned long short char size_t int64_t int32_t uint32_t uint64_t uint auto bool signed index_t".split())
+_INTEGERS = {
+    "int", "unsigned", "long", "short", "char", "size_t", "int64_t", "int32_t", "uint32_t", "uint64_t", "uint", "auto", "bool", "signed",
+    "index_t",
+}  # fmt: skip
 
 
 def _is_integer_name(type_: str) -> bool:

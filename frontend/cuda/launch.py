@@ -107,12 +107,14 @@ def _grids(kernel: t.Function, block: tuple[int, int, int], totals: Sequence[int
     if axes != "x":
         yield from _many_axes(kernel, block, axes, totals, scalars)
         return
-    last = _last_live(kernel, block, scalars)
     one = _option(kernel, (1, 1, 1), block, "", scalars)
     if one is None:
         return
-    for count in _strides(one.footprint):
-        yield (count, 1, 1), "the stride of its loop"
+    strides = [count for count in _strides(one.footprint) if 0 < count <= _MOST_BLOCKS]
+    yield from (((count, 1, 1), "the stride of its loop") for count in strides)
+    if any((o := _option(kernel, (count, 1, 1), block, "", scalars)) is not None and o.clean for count in strides):
+        return
+    last = _last_live(kernel, block, scalars)
     if last is not None:
         yield (last, 1, 1), "its guard"
         return

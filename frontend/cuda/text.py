@@ -98,10 +98,9 @@ def parameter(p: t.Param) -> str:
     if "(" in p.mark:
         return f"{p.type} {p.mark}" + "".join("[]" if e is None else f"[{expression(e)}]" for e in p.extents)
     gap = "" if p.mark.startswith(("*", "&")) else " "
-    tail = "" if p.mark.endswith(("*", "&")) and not gap else ""
     mark = p.mark + (" " if p.mark else "")
     extents = "".join("[]" if e is None else f"[{expression(e)}]" for e in p.extents)
-    return f"{p.type}{gap}{mark}{tail}{p.name}{extents}" + (f" = {p.default}" if p.default else "")
+    return f"{p.type}{gap}{mark}{p.name}{extents}" + (f" = {p.default}" if p.default else "")
 
 
 def body(statements: t.Body, indent: int = 0) -> list[str]:
