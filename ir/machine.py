@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ISAS = {"avx512": (16, 32), "avx2": (8, 16), "portable": (4, 16)}
-"""CPU ISA -> (float32 lanes of a vector register, vector registers)."""
+ISAS = {"avx512": (16, 32), "avx2": (8, 16), "portable": (4, 16), "cuda": (32, 255)}
+"""ISA -> (float32 lanes of a vector register, vector registers); of a GPU the threads of a warp, and registers of a thread."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One CPU socket as a process sees it.
+    """One CPU socket as a process sees it, or one GPU (isa `cuda`: cores are its multiprocessors, l1 the shared memory of a block).
 
     `features`: names such as vnni, avx512_bf16. `flops`: peak float32 operations per second of one core, `bandwidth`: bytes per second that
     one core reads from memory, `bandwidth_all`: all cores together, `bandwidth_cache`: one core from the last-level cache; 0 where not measured.

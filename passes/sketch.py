@@ -31,6 +31,10 @@ _MAY_STREAM = 1 << 20
 
 def sketch(program: Program, kind: str, machine: Machine, choices: Mapping[str, int] | None = None) -> Draft:
     """The default schedule for a naive program of a class (`fuse.Group.kind`), verified; `choices` overrule its decisions."""
+    if machine.isa == "cuda":
+        from .sketch_gpu import sketch_gpu
+
+        return sketch_gpu(program, kind, machine, choices)
     draft = Draft(program=program, machine=machine, choices=choices or {})
     if kind == "contract" and padded(draft, _finish):
         verify(draft.program)

@@ -1,0 +1,349 @@
+"""Scheduled Programs to CUDA C++. Comes in: a Program. Goes out: a `CudaProgram`: one kernel per top-level nest of block loops, with its
+launch, in order.
+
+The block axes make the grid, the innermost along x. A nest of lanes runs over the threads of a block, which are as many as the largest nest
+needs (up to 1024; larger nests, and those whose extent is a dim, are walked in strides). What stands between top-level nests is a launch of
+one block. Shared memory is static up to 48 KiB, else one dynamic array; a scratch buffer of a block is its part of a workspace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from ...ir.dependence import crossed
+from ...ir.expr import ONE, Const, Expr, Op, Var, add, as_int, bounds, floordiv, loads, mod, mul, names, walk
+from ...ir.kernel import Alloc, Body, Buffer, For, If, Program, Stmt, expressions, statements, writes
+from ...ir.scope import Scope
+from ...ir.text import print_program
+from ...ir.types import BYTES
+from ...passes.barriers import with_barriers
+from ...passes.regions import nest_at, normalised
+from .codegen.block import ALIGN, Block
+from .codegen.functions import Functions
+from .codegen.values import INT, STORAGE, Home
+from .codegen.writer import LIBRARY, RESERVED
+from .program import CudaBuffer, CudaKernel, CudaLaunch, CudaProgram
+
+STATIC_SHARED = 48 << 10
+"""Bytes of shared memory that a kernel may declare; more is asked for at the launch."""
+
+FEW_THREADS, THREADS, MANY_THREADS, MOST_THREADS = 64, 256, 512, 1024
+LONG_ROW = 1 << 13
+"""Iterations of a nest from which a block has MANY_THREADS."""
+
+
+@dataclass(frozen=True)
+class _Launch:
+    """One launch to be: block loops, what a block does, and the top-level buffers that are its own."""
+
+    name: str
+    blocks: tuple[For, ...]
+    body: Body
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """`temps`: top-level buffers that several launches use."""
+
+    launches: tuple[_Launch, ...]
+    temps: tuple[Buffer, ...]
+
+
+def print_cuda(program: Program, functions: Functions | None = None) -> CudaProgram:
+    """The CUDA of a scheduled program. Raises UnsupportedOnGpu."""
+    functions = functions or Functions()
+    plan = _plan(normalised(program), program.name)
+    kernels: list[CudaKernel] = []
+    launches: list[CudaLaunch] = []
+    workspaces: list[Buffer] = []
+    for launch in plan.launches:
+        kernel, made, spaces = _Kernel(program, plan, launch, functions).print()
+        kernels.append(kernel)
+        launches.append(made)
+        workspaces += spaces
+    buffers = [CudaBuffer(b.name, b.dtype, b.shape, _role(program, b.name)) for b in program.params]
+    buffers += [CudaBuffer(b.name, b.dtype, b.shape, "temp") for b in (*plan.temps, *workspaces)]
+    return CudaProgram(program.name, program.dims, tuple(buffers), tuple(kernels), tuple(launches), tuple(functions.needed.values()))
+
+
+def _role(program: Program, name: str) -> str:
+    if name not in program.written():
+        return "in"
+    return "inout" if name in program.read() else "out"
+
+
+# ------------------------------------------------------------------------------------------------ launches
+def _plan(program: Program, name: str) -> _Plan:
+    groups: list[list[Stmt]] = []
+    allocs: list[Buffer] = []
+    for s in program.body:
+        if isinstance(s, Alloc):
+            allocs.append(s.buffer)
+        elif isinstance(s, For) and s.kind == "block":
+            groups += [[s], []]
+        else:
+            groups = groups or [[]]
+            groups[-1].append(s)
+    bodies = [tuple(g) for g in groups if g]
+    users = {b.name: [k for k, g in enumerate(bodies) if b.name in _used(g)] for b in allocs}
+    temps = tuple(replace(b, space="global", owned=0) for b in allocs if _is_temporary(b, users[b.name], bodies))
+    kept = {t.name for t in temps}
+    launches: list[_Launch] = []
+    for k, body in enumerate(bodies):
+        own = tuple(Alloc(b) for b in allocs if b.name not in kept and users[b.name] == [k])
+        chain, inner = _blocks((*own, *body) if not _is_grid(body) else body)
+        launches.append(_Launch(name if len(bodies) == 1 else f"{name}_{k}", chain, inner))
+    return _Plan(tuple(launches), temps)
+
+
+def _is_grid(body: Body) -> bool:
+    return len(body) == 1 and isinstance(body[0], For) and body[0].kind == "block"
+
+
+def _is_temporary(b: Buffer, users: list[int], bodies: list[Body]) -> bool:
+    return bool(users) and (len(users) > 1 or _is_grid(bodies[users[0]]))
+
+
+def _used(body: Body) -> set[str]:
+    return {x.buffer for s in statements(body) for e in expressions(s) for x in loads(e)} | {w for s in statements(body) for w in writes(s)}
+
+
+def _blocks(body: Body) -> tuple[tuple[For, ...], Body]:
+    """The block loops of a launch, outermost first, and what is inside; block loops further in are serial."""
+    chain: list[For] = []
+    while _is_grid(body):
+        loop = body[0]
+        assert isinstance(loop, For)
+        if names(loop.hi) & {c.axis for c in chain}:
+            break
+        chain.append(loop)
+        body = loop.body
+    return tuple(chain), _serial(body)
+
+
+def _serial(body: Body) -> Body:
+    out: list[Stmt] = []
+    for s in body:
+        if isinstance(s, For):
+            s = replace(s, kind="serial" if s.kind == "block" else s.kind, body=_serial(s.body))
+        elif isinstance(s, If):
+            s = replace(s, body=_serial(s.body))
+        out.append(s)
+    return tuple(out)
+
+
+def _threads(body: Body) -> int:
+    """Threads of a block: what its largest nest of lanes needs (of those that own registers, where some do), in whole
+    warps; a strided nest takes what there is, or THREADS and more."""
+    nests = [nest for s in statements(body) if (nest := nest_at(s)) is not None]
+    owned = {s.buffer.name for s in statements(body) if isinstance(s, Alloc) and s.buffer.owned}
+    owners = [n for n in nests if owned & _used(n.body)]
+    counts = [n.count for n in owners or nests]
+    whole = max((n for n in counts if n is not None and n <= MOST_THREADS), default=0)
+    strided = [n for n in counts if n is None or n > MOST_THREADS]
+    if strided and whole < FEW_THREADS:
+        whole = MANY_THREADS if any(n is not None and n >= LONG_ROW for n in strided) else THREADS
+    return -(-whole // 32) * 32 if whole else 1
+
+
+# ------------------------------------------------------------------------------------------------ one kernel
+class _Body(Block):
+    """A block whose number in the grid is known by the axes `blocks`."""
+
+    blocks: tuple[For, ...] = ()
+
+    def block_number(self) -> Expr:
+        out: Expr = Const(0)
+        for loop in self.blocks:
+            out = add(mul(out, loop.hi), Var(loop.axis))
+        return out
+
+
+@dataclass
+class _Kernel:
+    program: Program
+    plan: _Plan
+    launch: _Launch
+    functions: Functions
+    workspaces: list[Buffer] = field(default_factory=list)
+
+    def print(self) -> tuple[CudaKernel, CudaLaunch, list[Buffer]]:
+        """The kernel, its launch, and the workspaces that it needs."""
+        used = _used((_around(self.launch),))
+        params = [b for b in (*self.program.params, *self.plan.temps) if b.name in used]
+        spaces = self._workspaces()
+        name = self.launch.name + "_kernel" if self.launch.name in RESERVED | LIBRARY else self.launch.name
+        block = self._block(name, params, spaces)
+        threads = block.threads
+        grid, declared = self._grid(block)
+        head = self._signature(name, block, params, spaces, threads)
+        for text in declared:
+            block.line(text)
+        synced = with_barriers(self.launch.body, {b.name: b for b in params})
+        block.declare_lanes(synced)
+        with _ranges(block, self.launch.blocks):
+            block.regions(synced)
+        dims = self._dims(params, spaces)
+        lines = [head, *self._shared_array(block), *block.writer.lines, "}"]
+        args = (*(d for d in dims), *(b.name for b in params), *(b.name for b in self.workspaces))
+        made = CudaLaunch(name, grid, (threads, 1, 1), self._dynamic_bytes(block), args)
+        shown = replace(self.program, name=name, body=(_around(self.launch),))
+        return CudaKernel(name, "\n".join(lines), args, print_program(shown)), made, self.workspaces
+
+    def _block(self, name: str, params: list[Buffer], spaces: dict[str, str]) -> _Body:
+        body = self.launch.body
+        scope = Scope(self.program.dims, self.launch.blocks, (*self.program.params, *self.plan.temps))
+        written: dict[str, int] = {}
+        for s in statements(body):
+            for w in writes(s):
+                written[w] = written.get(w, 0) + 1
+        shared = self._shared_bytes()
+        block = _Body(
+            self.functions, set(RESERVED) | {name}, self._wide(params), self._atomic(), written, _threads(body),
+            shared is None or shared > STATIC_SHARED, spaces, scope,
+        )  # fmt: skip
+        block.blocks = self.launch.blocks
+        for d in self.program.dims:
+            block.ranges[d.name] = (d.lo, d.hi)
+        for b in params:
+            block.homes[b.name] = Home("memory", b)
+        return block
+
+    def _wide(self, params: list[Buffer]) -> bool:
+        """Whether some element lies further from the start than an int can say."""
+        ranges = {d.name: (d.lo, d.hi) for d in self.program.dims if d.hi is not None}
+        for b in params:
+            size: Expr = ONE
+            for d in b.shape:
+                size = mul(size, d)
+            most = bounds(size, ranges)[1]
+            if most is None or most >= INT:
+                return True
+        return False
+
+    def _atomic(self) -> frozenset[str]:
+        """Buffers into which several blocks combine at one element."""
+        found: set[str] = set()
+        scope = Scope(self.program.dims, (), (*self.program.params, *self.plan.temps))
+        for loop in self.launch.blocks:
+            found |= {r.place.buffer for r in crossed(loop, scope)}
+            scope = scope.enter(loop)
+        return frozenset(found)
+
+    # -------------------------------------------------------------------------------- memory of a block
+    def _block_buffers(self) -> Iterator[Buffer]:
+        yield from _block_allocs(self.launch.body)
+
+    def _shared_bytes(self) -> int | None:
+        total = 0
+        for b in self._block_buffers():
+            if b.space == "shared":
+                n = _count(b)
+                if n is None:
+                    return None
+                total += -(-n * BYTES[b.dtype] // ALIGN) * ALIGN
+        return total
+
+    def _dynamic_bytes(self, block: Block) -> Expr:
+        return block.shared_bytes if isinstance(block.shared_bytes, (Const, Op, Var)) else Const(block.shared_bytes)
+
+    def _shared_array(self, block: Block) -> list[str]:
+        if not block.dynamic or self._dynamic_bytes(block) == Const(0):
+            return []
+        return [f"    extern __shared__ __align__({ALIGN}) unsigned char shared_memory[];"]
+
+    def _workspaces(self) -> dict[str, str]:
+        """Scratch buffers of a block -> the parameter that holds those of all blocks."""
+        out: dict[str, str] = {}
+        grid: Expr = ONE
+        for loop in self.launch.blocks:
+            grid = mul(grid, loop.hi)
+        for b in self._block_buffers():
+            if b.space in ("scratch", "global", "stream"):
+                out[b.name] = f"{b.name}_space"
+                self.workspaces.append(replace(b, name=f"{self.launch.name}_{b.name}_space", shape=(grid, *b.shape), space="global", owned=0))
+        return out
+
+    # -------------------------------------------------------------------------------- head
+    def _signature(self, name: str, block: Block, params: list[Buffer], spaces: dict[str, str], threads: int) -> str:
+        written = set(self.program.written()) | {t.name for t in self.plan.temps}
+        mine = {w for s in statements(self.launch.body) for w in writes(s)}
+        args = [f"{block.index_type} {block.name(d)}" for d in self._dims(params, spaces)]
+        for b in params:
+            constant = "" if b.name in written and b.name in mine else "const "
+            args.append(f"{constant}{STORAGE[b.dtype]}* __restrict__ {block.name(b.name)}")
+        for b, (local, _) in zip(self.workspaces, list(spaces.items())):
+            spaces[local] = block.fresh(spaces[local])
+            args.append(f"{STORAGE[b.dtype]}* __restrict__ {spaces[local]}")
+        head = f'extern "C" __global__ void __launch_bounds__({threads}) {name}('
+        one = f"{head}{', '.join(args)}) {{"
+        return one if len(one) <= 128 else head + "\n    " + ",\n    ".join(args) + ") {"
+
+    def _dims(self, params: list[Buffer], spaces: dict[str, str]) -> tuple[str, ...]:
+        """Dims that the kernel's text mentions."""
+        seen = {n for b in (*params, *self._block_buffers()) for d in b.shape for n in names(d)}
+        seen |= {n for s in statements((_around(self.launch),)) for e in expressions(s) for n in names(e)}
+        return tuple(d.name for d in self.program.dims if d.name in seen)
+
+    def _grid(self, block: Block) -> tuple[tuple[Expr, Expr, Expr], list[str]]:
+        """The grid, and the declarations of the block axes."""
+        loops = self.launch.blocks
+        extents = [as_int(x.hi) for x in loops]
+        kind = block.index_type
+        small = all(n is not None and n <= 65535 for n in extents[:-1])
+        if len(loops) <= 3 and small:
+            axes = [block.name(x.axis) for x in loops]
+            texts = [f"const {kind} {a} = blockIdx.{c};" for a, c in zip(axes[::-1], "xyz")][::-1]
+            x, y, z = (*[loop.hi for loop in loops[::-1]], ONE, ONE, ONE)[:3]
+            return (x, y, z), texts
+        total: Expr = ONE
+        texts = []
+        number = Var("blockIdx.x")
+        block.names[number.name] = "blockIdx.x" if kind == "int" else "(long long)blockIdx.x"
+        for loop in loops[::-1]:
+            digit = floordiv(number, total) if total != ONE else number
+            digit = digit if loop is loops[0] else mod(digit, loop.hi)
+            block.ranges[number.name] = (0, None)
+            texts.append(f"const {kind} {block.name(loop.axis)} = {block.value(digit, 'i64').text};")
+            total = mul(total, loop.hi)
+        return (total, ONE, ONE), texts[::-1]
+
+
+def _around(launch: _Launch) -> Stmt:
+    """The launch as one statement."""
+    body = launch.body
+    for loop in reversed(launch.blocks):
+        body = (replace(loop, body=body),)
+    return body[0] if len(body) == 1 else For("once", Const(0), ONE, "block", body)
+
+
+def _block_allocs(body: Body) -> Iterator[Buffer]:
+    """Buffers of a block that are not registers: those allocated outside lanes."""
+    for s in body:
+        if isinstance(s, Alloc) and s.buffer.space != "local":
+            yield s.buffer
+        elif isinstance(s, If) or (isinstance(s, For) and s.kind not in ("lanes", "vector")):
+            yield from _block_allocs(s.body)
+
+
+def _count(b: Buffer) -> int | None:
+    total = 1
+    for d in b.shape:
+        n = as_int(d)
+        if n is None:
+            return None
+        total *= n
+    return total
+
+
+def _ranges(block: Block, loops: tuple[For, ...]):
+    from contextlib import ExitStack
+
+    stack = ExitStack()
+    for loop in loops:
+        stack.enter_context(block.axis(loop.axis, loop.lo, loop.hi))
+    return stack
+
+
+__all__ = ["print_cuda", "walk"]

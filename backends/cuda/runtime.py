@@ -1,0 +1,134 @@
+"""Runs a printed module: tensors come in, output tensors go out, updates are written back. The device is that of the inputs: programs run
+on a GPU through the driver for CUDA tensors, and in the emulator for CPU tensors; ATen steps run on torch either way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from ...frontend.dtypes import TORCH_DTYPE as TORCH
+from ...ir.diagnostic import InputMismatch
+from ...ir.graph import TensorType
+from ...ir.module import Module
+from ..cpu.aten import run_node
+from ..cpu.bind import check_within, evaluated, match_shapes
+from ..cpu.weights import Slot
+from .emulated import Emulated
+from .module import Printed
+from .program import CudaProgram
+
+Values = dict[str, torch.Tensor]
+Execute = Callable[[CudaProgram, Mapping[str, int], Values], None]
+
+
+class Runtime:
+    """Call it with the user's tensors. Weights are read from their `slots` on every call."""
+
+    def __init__(self, printed: Printed, slots: Mapping[str, Slot]):
+        self.printed, self.slots = printed, slots
+        self.module = printed.module
+        self.inputs = [i for i in self.module.inputs if i.role == "input"]
+        self.threads: int | None = None
+        self._built: dict[object, object] = {}
+        self._kept: Values = {}
+        self._stamp: object = None
+
+    def __call__(self, args: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Outputs in the module's order. Raises InputMismatch."""
+        with torch.no_grad():
+            env, values = self._begin(args)
+            for step in self.printed.steps:
+                if isinstance(step, CudaProgram):
+                    self._run(step, env, values)
+                else:
+                    made = run_node(step.node, _Shaped(self.module, values, env), env)
+                    values.update({self.module.storage(name): t for name, t in made.items()})
+            self._update(env, values)
+            return [self._output(name, env, values) for name in self.module.outputs]
+
+    def _begin(self, args: Sequence[torch.Tensor]) -> tuple[dict[str, int], Values]:
+        for given, t in zip(self.inputs, args):
+            _check(given.name, given.type, t)
+        env = match_shapes(self.module, [tuple(t.shape) for t in args])
+        for given, t in zip(self.inputs, args):
+            check_within(given, t, env)
+        values: Values = {i.name: t.contiguous() for i, t in zip(self.inputs, args)}
+        weights = {name: owner[key] for name, (owner, key) in self.slots.items()}  # type: ignore[misc]
+        values.update({name: w.detach().contiguous() for name, w in weights.items()})
+        if self.printed.prepare is not None:
+            stamp = tuple((w.data_ptr(), w._version) for w in weights.values())
+            if stamp != self._stamp:
+                made = dict(values)
+                self._run(self.printed.prepare, env, made)
+                self._kept = {name: t for name, t in made.items() if name not in values}
+                self._stamp = stamp
+            values.update(self._kept)
+        return env, values
+
+    def _run(self, program: CudaProgram, env: Mapping[str, int], values: Values) -> None:
+        """Run one program; the buffers that it makes are added to `values`."""
+        device = next(iter(values.values())).device if values else torch.device("cpu")
+        sized = program.at(env)
+        key = (program.name, device, tuple(sorted(env.items())))
+        for b in program.buffers:
+            if b.name not in values:
+                values[b.name] = torch.empty(sized.shapes[b.name], dtype=TORCH[b.dtype], device=device)
+        if key not in self._built:
+            self._built[key] = Emulated(program, env) if device.type == "cpu" else _driver(program, env, device)
+        self._built[key].on_tensors({b.name: values[b.name] for b in program.buffers})  # type: ignore[attr-defined]
+        for b in program.buffers:
+            if b.role == "temp":
+                values.pop(b.name, None)
+
+    def _update(self, env: Mapping[str, int], values: Values) -> None:
+        """Write back what the model updates (running statistics), all read before any is written."""
+        places = {i.name: None for i in self.inputs}
+        new = [(target, _shaped(self.module, values, name, env).clone()) for target, name in self.module.updates]
+        for target, value in new:
+            home = values[target] if target in places else self.slots[target][0][self.slots[target][1]]  # type: ignore[index]
+            assert isinstance(home, torch.Tensor)
+            home.copy_(value.view(home.shape))
+
+    def _output(self, name: str, env: Mapping[str, int], values: Values) -> torch.Tensor:
+        return _shaped(self.module, values, name, env)
+
+
+class _Shaped(Mapping[str, torch.Tensor]):
+    """Values as ATen reads them: reshapes are made on demand."""
+
+    def __init__(self, module: Module, values: Values, env: Mapping[str, int]):
+        self.module, self.values, self.env = module, values, env
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return _shaped(self.module, self.values, name, self.env)
+
+    def __iter__(self):
+        return iter(self.module.types)
+
+    def __len__(self) -> int:
+        return len(self.module.types)
+
+
+def _shaped(module: Module, values: Values, name: str, env: Mapping[str, int]) -> torch.Tensor:
+    shape = evaluated(module.types[name], env)
+    value = values[module.storage(name)]
+    if math.prod(shape) != value.numel():
+        raise InputMismatch(f"{name} has {value.numel()} elements, not those of {list(shape)}")
+    return value.view(shape)
+
+
+def _check(name: str, kind: TensorType, t: object) -> None:
+    """Raises InputMismatch for what is no dense tensor of the dtype."""
+    if not isinstance(t, torch.Tensor) or t.layout is not torch.strided:
+        raise InputMismatch(f"input {name}: expected a dense tensor, got {type(t).__name__}")
+    if t.dtype is not TORCH[kind.dtype]:
+        raise InputMismatch(f"input {name}: expected {TORCH[kind.dtype]}, got {t.dtype}")
+
+
+def _driver(program: CudaProgram, env: Mapping[str, int], device: torch.device) -> object:
+    from .driver import Loaded
+
+    return Loaded(program, env, device)
