@@ -165,19 +165,21 @@ def float_tile(draft: Draft, rows: Rows, height: int, copied: bool) -> bool:
         return False
     if not lanes_inside(draft, rows):
         return False
+    pair = [] if copied else two_panels(draft, rows, height)
     chunked = copied and len(reduced) == 1 and (reduction_extent(draft, reduced[0]) or 1) % CHUNK == 0
     inner = reduced[-1]
     if chunked:
         draft.step(f"split({inner}, {CHUNK}, tail=exact)")
         reduced, inner = [f"{inner}0", f"{inner}1"], f"{inner}1"
     lanes = [a for a in (f"{n}1", f"{n}2") if draft.has(a)]
-    if not all(draft.attempt(f"expand({row_inner}, {lane})") for lane in lanes):
+    if not all(draft.attempt(f"expand({', '.join([row_inner, *pair, lane])})") for lane in lanes):
         return False
     if copied and not copy_rows(draft, rows, (row_outer, reduced[0], row_inner, reduced[1]) if chunked else (row_outer, row_inner, *reduced)):
         return False
-    hold_columns(draft, inner, lanes)
-    loop_epilogue(draft, row_inner, lanes)
-    return draft.attempt(f"bind({row_inner}, unroll)") and all(draft.attempt(f"bind({lane}, vector)") for lane in lanes)
+    hold_columns(draft, inner, [*pair, *lanes])
+    loop_epilogue(draft, row_inner, [*lanes, *pair])
+    unrolled = all(draft.attempt(f"bind({a}, unroll)") for a in (row_inner, *pair))
+    return unrolled and all(draft.attempt(f"bind({lane}, vector)") for lane in lanes)
 
 
 def lanes_inside(draft: Draft, rows: Rows) -> bool:
@@ -189,6 +191,21 @@ def lanes_inside(draft: Draft, rows: Rows) -> bool:
     if not draft.attempt(*steps):
         return False
     return all(draft.attempt(f"reorder({m}0, {m}1, {lane})") for lane in (f"{n}1", f"{n}2") if draft.has(lane))
+
+
+def two_panels(draft: Draft, rows: Rows, height: int) -> list[str]:
+    """Few rows wait for B: two of its panels side by side are two streams of memory. The axis over the two, where registers hold them."""
+    m, tiles = rows.axis, f"{rows.lanes}0"
+    count = next((as_int(loop.hi) for loop in draft.loops() if loop.axis == tiles), None)
+    width = next((as_int(loop.hi) for loop in draft.loops() if loop.axis == f"{rows.lanes}1"), None)
+    if count is None or width is None or count % 2 or draft.has(f"{rows.lanes}2"):
+        return []
+    vectors = 2 * width // draft.machine.lanes
+    if (height + 1) * vectors + 1 > draft.machine.registers:
+        return []
+    inner = f"{tiles}1"
+    done = draft.attempt(f"split({tiles}, 2, tail=exact)", f"reorder({tiles}0, {m}0, {m}1, {inner}, {rows.lanes}1)")
+    return [inner] if done else []
 
 
 def copy_rows(draft: Draft, rows: Rows, by: tuple[str, ...]) -> bool:
@@ -218,8 +235,9 @@ def hold_columns(draft: Draft, inner: str, lanes: list[str]) -> None:
     """A row of B in registers while it meets every row of A."""
     for x in _factors(draft):
         used = {v for i in x.index for v in names(i)}
-        lane = [a for a in lanes if a in used]
-        if len(lane) == 1 and not _is_local(draft, x.buffer) and draft.attempt(f"stage({x.buffer}, {inner}, {lane[0]}, local)"):
+        if f"{lanes[-1]}" in used and not _is_local(draft, x.buffer):
+            by = ", ".join(a for a in lanes if a in used)
+            draft.attempt(f"stage({x.buffer}, {inner}, ({by}), local)")
             return
 
 
