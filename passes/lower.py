@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ..ir.expr import (
     Cast,
@@ -152,19 +153,23 @@ class _Lowering:
         return tuple(x.index[k] for k in self.row_dims(x.buffer)) == tuple(Var(c) for c in self.loop_coords(d))
 
     # -------------------------------------------------------------------------------- where values live
+    @cached_property
+    def reading_stages(self) -> dict[str, set[int]]:
+        """For each value, the stages of the group that load it."""
+        out: dict[str, set[int]] = {}
+        for d in self.group.definitions:
+            stage = self.stage_of[d.node.outputs[0].name]
+            for buffer in {x.buffer for v in d.values for x in loads(v)}:
+                out.setdefault(buffer, set()).add(stage)
+        return out
+
     def read_later(self, value: str) -> bool:
         """Read in another stage than the one that makes it."""
-        return any(
-            x.buffer == value and self.stage_of[d.node.outputs[0].name] != self.stage_of[value]
-            for d in self.group.definitions for v in d.values for x in loads(v)
-        )  # fmt: skip
+        return bool(self.reading_stages.get(value, set()) - {self.stage_of[value]})
 
     def read_here(self, value: str) -> bool:
         """Read in the stage that makes it."""
-        return any(
-            x.buffer == value and self.stage_of[d.node.outputs[0].name] == self.stage_of[value]
-            for d in self.group.definitions for v in d.values for x in loads(v)
-        )  # fmt: skip
+        return self.stage_of[value] in self.reading_stages.get(value, ())
 
     def is_point(self, value: str) -> bool:
         return not self.row_dims(value)
