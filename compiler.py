@@ -30,6 +30,7 @@ from .backends.cpu.peaks import measured
 from .backends.cpu.runtime import Runtime
 from .backends.cpu.runtime import load as load_library
 from .backends.cpu.weights import Slot
+from .backends.cuda.export import write as export_cuda
 from .backends.manifest import backend
 from .evaluation.agreement import SEEDS, Subject, disagreements, fresh, run_compiled, state_of
 from .evaluation.bench.command import thread_counts, write_text
@@ -40,6 +41,7 @@ from .evaluation.bench.race import allocator_gain, race
 from .evaluation.bisect import first_wrong
 from .evaluation.difference import Difference
 from .evaluation.report.collect import extern_rows, kernel_rows, step_lines
+from .evaluation.report.device import device_report
 from .evaluation.report.outcome import outcome
 from .evaluation.report.record import Report
 from .evaluation.report.terminal import show
@@ -152,6 +154,8 @@ class Compiled:
 
     def save(self, path: str | Path) -> None:
         """Write one file that `load` reads, with the weights as they are now. Raises Unreadable."""
+        if self.settings.target != "cpu":
+            raise UnknownOption(f"save: not for target {self.settings.target}", hint="export writes its sources and launches")
         exported = (self.exported.graph, self.exported.inputs, self.exported.outputs)
         specs = tuple(pytree.treespec_dumps(spec) for spec in (self.exported.in_spec, self.exported.out_spec))
         settings = replace(self.settings, dump=None)
@@ -159,11 +163,18 @@ class Compiled:
         saved.write(Path(path), saved.Saved(program, self.library, self.weights(), self.machine.features, VERSION))
 
     def export(self, folder: str | Path) -> None:
-        """Write a standalone C++ project with the weights as they are now. Raises NotStandalone, Unreadable."""
+        """Write a standalone C++ project with the weights as they are now; for a GPU the sources, each with its launches. Raises
+        NotStandalone, Unreadable."""
+        if self.settings.target != "cpu":
+            return export_cuda(self.code.programs, self._dims(), Path(folder))  # type: ignore[attr-defined]
         tensors = self.tensors(fresh(self.example, SEEDS[0]))
         kept = {name: w.detach().clone() for name, w in self.weights().items()}
         inputs = [t.detach().clone() for t in tensors]
         export_project(self.code, kept, sample_run(self.runtime, inputs, kept), c_name(self.name), Path(folder))
+
+    def _dims(self) -> dict[str, int]:
+        """Values of the symbolic dims for the example inputs."""
+        return match_shapes(self.module, [tuple(t.shape) for t in self.tensors(self.example)])
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The weights as they are now, by graph name."""
@@ -229,6 +240,8 @@ def verify_against_eager(model: Callable[..., object], compiled: Compiled, args:
 
 def _blame(compiled: Compiled, args: tuple[object, ...]) -> str:
     """Names the first operator that is wrong on its own, where one is."""
+    if compiled.settings.target != "cpu":
+        return f"on target {compiled.settings.target}"
     tensors = compiled.tensors(fresh(args, SEEDS[0]))
     graph, slots = compiled.exported.graph, compiled.slots
     culprit = first_wrong(graph, compiled.module, compiled.machine, slots, tensors, SEEDS[0])
@@ -246,6 +259,8 @@ def _subject(model: Callable[..., object], compiled: Compiled) -> Subject:
 
 def describe(compiled: Compiled, timed: Timed | None = None) -> Report:
     """The report of a compiled model. `timed`: times of the whole model against others."""
+    if compiled.settings.target != "cpu":
+        return _describe_device(compiled)
     runtime, module = compiled.runtime, compiled.module
     tensors = compiled.tensors(compiled.example)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -261,6 +276,15 @@ def describe(compiled: Compiled, timed: Timed | None = None) -> Report:
         graph=print_graph(compiled.exported.graph), steps=step_lines(module), arena_bytes=bound.arena_bytes,
         times=timed.times if timed else {}, intervals=timed.intervals if timed else {},
         notes=(*(compiled.remarks or remembered(module, Records(compiled.machine, threads))), *(timed.notes if timed else ())),
+    )  # fmt: skip
+
+
+def _describe_device(compiled: Compiled) -> Report:
+    tensors = compiled.tensors(compiled.example)
+    return device_report(
+        compiled.name, compiled.settings.target, compiled.module, compiled.code, compiled.machine, compiled._dims(), compiled.compile_s,  # type: ignore[arg-type]
+        print_graph(compiled.exported.graph), max((d.relative for d in compiled.differences), default=0.0),
+        all(d.right for d in compiled.differences), bool(compiled.differences), any(t.is_cuda for t in tensors), compiled.remarks,
     )  # fmt: skip
 
 
@@ -291,6 +315,8 @@ def _finish(
 ) -> Compiled:
     """Plan, build and bind, by what this machine's records know; then, where there are inputs to measure with, tune if asked to, and find
     out which operators the library runs faster."""
+    if settings.target != "cpu":
+        return _for_device(exported, slots, machine, settings, args, start)
     records = Records(machine, settings.threads or torch.get_num_threads())
     answers = recalled(exported.graph, machine, records) if settings.library else Answers(())
     compiled = _planned(exported, slots, machine, settings, args, answers.choices())
@@ -300,6 +326,20 @@ def _finish(
         compiled = _asked(compiled, records, answers)
     compiled.compile_s = time.perf_counter() - start
     return compiled
+
+
+def _for_device(
+    exported: Exported, slots: Mapping[str, Slot], machine: Machine, settings: Settings, args: tuple[object, ...], start: float
+) -> Compiled:
+    """Plan and print for a GPU; its runtime runs on CUDA tensors, and in the emulator on CPU tensors."""
+    if settings.tune:
+        raise UnknownOption(f"tune: not for target {settings.target}", hint="tuning measures on the CPU")
+    module = plan(exported.graph, machine, Options(dump=settings.dump))
+    load_device = backend(settings.target).load
+    assert load_device is not None
+    code, runtime = load_device(module, slots)
+    seconds = time.perf_counter() - start
+    return Compiled(exported, module, code, machine, Path(), runtime, slots, settings, seconds, args)  # type: ignore[arg-type]
 
 
 def _planned(
@@ -517,7 +557,7 @@ def _compile_and_tell(request: CompileRequest, as_json: bool) -> tuple[int, obje
     dynamic = parse_dynamic(request.dynamic)
     compiled = compile(problem.model, inputs, request.target, request.passes, dynamic, request.tune, request.library, dump=dump)
     compiled.name = problem.name
-    timed = time_against_others(compiled, problem) if request.compare else None
+    timed = time_against_others(compiled, problem) if request.compare and request.target == "cpu" else None
     report = describe(compiled, timed) if isinstance(compiled, Compiled) else describe_patchwork(compiled, timed)
     if request.report:
         write_text(Path(request.report), report.to_html())

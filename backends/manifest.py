@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..ir.diagnostic import WarploomError
 from ..ir.kernel import Program
 from ..ir.machine import Machine
+from ..ir.module import Module
 
 
 @dataclass(frozen=True)
 class Backend:
-    """`machine()` describes the host; `source(program)` prints one scheduled program as a source file."""
+    """`machine()` describes the host; `source(program)` prints one scheduled program as a source file. `load(module, weight slots)` gives the
+    printed code and a runtime of a device that has its own; None for the CPU, which the driver builds step by step."""
 
     name: str
     machine: Callable[[], Machine]
     source: Callable[[Program], str]
+    load: Callable[[Module, Mapping], tuple[object, object]] | None = None
 
 
 class UnknownTarget(WarploomError):
@@ -39,7 +42,27 @@ def _cpu_source(program: Program) -> str:
     return translation_unit([program], by_name(host().isa))
 
 
-BACKENDS = {b.name: b for b in (Backend("cpu", _cpu_machine, _cpu_source),)}
+def _cuda_machine() -> Machine:
+    from .cuda.host import machine
+
+    return machine()
+
+
+def _cuda_source(program: Program) -> str:
+    from .cuda.printer import print_cuda
+
+    return print_cuda(program).source
+
+
+def _cuda_load(module: Module, slots: Mapping) -> tuple[object, object]:
+    from .cuda.module import printed
+    from .cuda.runtime import Runtime
+
+    code = printed(module)
+    return code, Runtime(code, slots)
+
+
+BACKENDS = {b.name: b for b in (Backend("cpu", _cpu_machine, _cpu_source), Backend("cuda", _cuda_machine, _cuda_source, _cuda_load))}
 
 
 def backend(name: str) -> Backend:

@@ -9,10 +9,11 @@ one block. Shared memory is static up to 48 KiB, else one dynamic array; a scrat
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from ...ir.dependence import crossed
-from ...ir.expr import ONE, Const, Expr, Op, Var, add, as_int, bounds, floordiv, loads, mod, mul, names, walk
+from ...ir.expr import ONE, Const, Expr, Var, add, as_int, bounds, floordiv, loads, mod, mul, names
 from ...ir.kernel import Alloc, Body, Buffer, For, If, Program, Stmt, expressions, statements, writes
 from ...ir.scope import Scope
 from ...ir.text import print_program
@@ -189,7 +190,7 @@ class _Kernel:
         args = (*(d for d in dims), *(b.name for b in params), *(b.name for b in self.workspaces))
         made = CudaLaunch(name, grid, (threads, 1, 1), self._dynamic_bytes(block), args)
         shown = replace(self.program, name=name, body=(_around(self.launch),))
-        return CudaKernel(name, "\n".join(lines), args, print_program(shown)), made, self.workspaces
+        return CudaKernel(name, "\n".join(lines), args, print_program(shown), block.index_type), made, self.workspaces
 
     def _block(self, name: str, params: list[Buffer], spaces: dict[str, str]) -> _Body:
         body = self.launch.body
@@ -246,7 +247,7 @@ class _Kernel:
         return total
 
     def _dynamic_bytes(self, block: Block) -> Expr:
-        return block.shared_bytes if isinstance(block.shared_bytes, (Const, Op, Var)) else Const(block.shared_bytes)
+        return Const(block.shared_bytes) if isinstance(block.shared_bytes, int) else block.shared_bytes
 
     def _shared_array(self, block: Block) -> list[str]:
         if not block.dynamic or self._dynamic_bytes(block) == Const(0):
@@ -337,13 +338,9 @@ def _count(b: Buffer) -> int | None:
     return total
 
 
-def _ranges(block: Block, loops: tuple[For, ...]):
-    from contextlib import ExitStack
-
+def _ranges(block: Block, loops: tuple[For, ...]) -> ExitStack:
+    """The axes of the grid, in scope."""
     stack = ExitStack()
     for loop in loops:
         stack.enter_context(block.axis(loop.axis, loop.lo, loop.hi))
     return stack
-
-
-__all__ = ["print_cuda", "walk"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ...ir.expr import Const, Expr
+from ...ir.expr import Expr
 from ...ir.interpret import evaluate
 from ...ir.types import BYTES, Dim
 
@@ -48,12 +48,13 @@ class CudaLaunch:
 
 @dataclass(frozen=True)
 class CudaKernel:
-    """A `__global__` function: its text, its parameters by their own names, and the IR that it was printed from."""
+    """A `__global__` function: its text, its parameters by their own names, the IR that it was printed from, the C type of its dims."""
 
     name: str
     text: str
     params: tuple[str, ...]
     ir: str = ""
+    dim_type: str = "int"
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,3 @@ def _product(shape: tuple[int, ...]) -> int:
 def _includes(texts: Mapping[str, None]) -> list[str]:
     used = [h for h, word in (("cuda_fp16.h", "__half"), ("cuda_bf16.h", "__nv_bfloat16")) if any(word in t for t in texts)]
     return ["\n".join(f"#include <{h}>" for h in used)] if used else []
-
-
-NO_BYTES: Expr = Const(0)

@@ -39,7 +39,8 @@ class ExternRow:
 
 @dataclass(frozen=True)
 class Report:
-    """`times`: medians in seconds by contender, `intervals`: 95% of (contender / warploom). `notes`: what a reader must know."""
+    """`times`: medians in seconds by contender, `intervals`: 95% of (contender / warploom). `notes`: what a reader must know.
+    `device`: of a GPU target: how it was checked, cubins, launches."""
 
     name: str
     machine: Machine
@@ -56,6 +57,7 @@ class Report:
     times: Mapping[str, float] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    device: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def run_s(self) -> float:
@@ -77,6 +79,7 @@ class Report:
             "arena_bytes": self.arena_bytes,
             "machine": {"cpu": self.machine.name, "isa": self.machine.isa, "cores": self.machine.cores},
             "notes": list(self.notes),
+            **({"device": self.device} if self.device else {}),
         }
 
     def _milliseconds(self, name: str) -> float | None:

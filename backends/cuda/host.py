@@ -1,0 +1,26 @@
+"""The GPU that schedules are made for, as a Machine: the one that is here, else an H100 by its datasheet."""
+
+from __future__ import annotations
+
+import torch
+
+from ...ir.machine import Machine
+
+H100 = Machine(
+    "NVIDIA H100 SXM (by datasheet: no GPU here)", "cuda", 132, 227 << 10, 50 << 20, 0, frozenset({"sm_90"}), 67e12 / 132, 3.35e12 / 132, 3.35e12
+)  # fmt: skip
+"""NVIDIA H100 Tensor Core GPU datasheet: 132 multiprocessors, 67 Tflop/s float32, 3.35 TB/s, 50 MB L2; 227 KiB shared memory a block."""
+
+
+def machine() -> Machine:
+    """The first GPU that torch sees, or H100."""
+    if not torch.cuda.is_available():
+        return H100
+    p = torch.cuda.get_device_properties(0)
+    shared = getattr(p, "shared_memory_per_block_optin", 99 << 10)
+    return Machine(p.name, "cuda", p.multi_processor_count, shared, p.L2_cache_size, 0, frozenset({f"sm_{p.major}{p.minor}"}))
+
+
+def has_gpu() -> bool:
+    """Whether torch sees a GPU."""
+    return torch.cuda.is_available()
