@@ -91,6 +91,19 @@ def compile_(
 
 
 @app.command()
+def replay(
+    file: Annotated[str, typer.Argument(help="A kernel or graph text, as --dump-ir or a reduced failure writes it.")],
+    dims: Annotated[str, typer.Option(help="Sizes of symbolic dims, such as M=4,N=8.")] = "",
+    seed: Annotated[int | None, typer.Option(help="Seed of the inputs.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False,
+) -> None:
+    """Run a dumped program again and compare it with its meaning: exit 0 agrees, 1 does not, 2 unreadable."""
+    from .kernels.replay import run_replay
+
+    raise typer.Exit(run_replay(file, dims, seed, as_json))
+
+
+@app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False) -> None:
     """Show compilers, GPU, sandbox, cores, measured bandwidth and peak, and the build cache. Exit 3: something needed is absent."""
     from .evaluation.report.health import run_doctor

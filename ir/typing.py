@@ -7,10 +7,10 @@ integer they stand for its largest and smallest value. Vars are i64. Nothing els
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from .diagnostic import TypeMismatch
-from .expr import OPS, Cast, Const, Expr, Load, Op, Var
+from .expr import OPS, Cast, Const, Expr, Load, Op, Var, children
 from .kernel import Alloc, Buffer, Call, For, If, Program, Reduce, Stmt, Store, statements
 from .monoid_terms import combine_terms
 from .text import locate, print_expr
@@ -35,6 +35,17 @@ def floating(dtype: str) -> bool:
 
 def integral(dtype: str) -> bool:
     return is_int(dtype) or dtype == INT_WEAK
+
+
+def whole(e: Expr, dtype: str) -> bool:
+    """Whether `e`, of this dtype, can be an index, a bound or a size: an integer, and not one of the infinities."""
+    return integral(dtype) and not any(isinstance(n, Const) and isinstance(n.value, float) for n in _outside_loads(e))
+
+
+def _outside_loads(e: Expr) -> Iterator[Expr]:
+    yield e
+    for kid in () if isinstance(e, Load) else children(e):
+        yield from _outside_loads(kid)
 
 
 def unify(a: str, b: str) -> str | None:
@@ -76,7 +87,7 @@ def _const_dtype(v: bool | int | float) -> str:
 
 def _load_dtype(e: Load, buffers: Mapping[str, str], variables: Mapping[str, str]) -> str:
     for i in e.index:
-        if not integral(infer_dtype(i, buffers, variables)):
+        if not whole(i, infer_dtype(i, buffers, variables)):
             raise TypeMismatch(f"the index `{print_expr(i)}` of {e.buffer} is not an integer")
     if e.buffer not in buffers:
         raise TypeMismatch(f"there is no buffer `{e.buffer}`")
@@ -167,7 +178,7 @@ def check_statement(s: Stmt, buffers: Mapping[str, str]) -> None:
 
 def _check_integers(values: tuple[Expr, ...], buffers: Mapping[str, str]) -> None:
     for v in values:
-        if not integral(infer_dtype(v, buffers)):
+        if not whole(v, infer_dtype(v, buffers)):
             raise TypeMismatch(f"`{print_expr(v)}` must be an integer")
 
 

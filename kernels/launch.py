@@ -59,10 +59,11 @@ def _team() -> Callable[[int], None]:
 
 
 @functools.lru_cache(maxsize=512)
-def native(program: Program) -> Native:
-    """Build `program` (from the build cache where it is there). Raises MissingTool, BuildFailed, IllegalProgram."""
+def native(program: Program, flags: tuple[str, ...] = ()) -> Native:
+    """Build `program` (from the build cache where it is there), with more compiler flags where given. Raises MissingTool, BuildFailed,
+    IllegalProgram."""
     isa = by_name(host().isa)
-    path = compile_library([translation_unit([program], isa)], isa.flags, Headers.read(INCLUDE, *HEADERS), "kernel")
+    path = compile_library([translation_unit([program], isa)], (*isa.flags, *flags), Headers.read(INCLUDE, *HEADERS), "kernel")
     entry = getattr(open_library(path), symbol(program))
     entry.restype = None
     return Native(program, entry, scratch_bytes(program, isa))

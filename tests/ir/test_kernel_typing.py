@@ -15,7 +15,7 @@ GOOD = {
     "select(x[i] == -inf, 0.0, d[0] * 2)": "f64", "1 + 2.0": "float-weak", "pow(x[i], 2)": "f32",
 }  # fmt: skip
 BAD = ["x[i] + d[i]", "x[i] * i", "n[i] + 1.5", "n[i] / 2", "exp(n[i])", "b[i] + 1", "x[i] & 1", "not n[i]", "x[x[i]]",
-       "select(x[i], 1, 2)", "select(b[i], x[i], n[i])", "b[i] << 1", "q[i]", "b[i] == 1", "n[i] + u[i]"]  # fmt: skip
+       "x[inf]", "x[i + -inf]", "select(x[i], 1, 2)", "select(b[i], x[i], n[i])", "b[i] << 1", "q[i]", "b[i] == 1", "n[i] + u[i]"]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", GOOD)
