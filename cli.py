@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from .kernels.guard import survive
+
 app = typer.Typer(
     name="warploom",
     no_args_is_help=True,
@@ -81,13 +83,22 @@ def compile_(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False,
 ) -> None:
     """Compile a PyTorch model, verify it against eager and time it against eager and Inductor."""
-    from .compiler import CompileRequest, run_compile
-
-    request = CompileRequest(
+    arguments = (
         model, target, tuple(p for p in passes.split(",") if p), tune, not no_library, threads, tuple(dynamic or ()),
         report, export, dump_ir, not no_compare,
     )  # fmt: skip
-    raise typer.Exit(run_compile(request, as_json))
+
+    def work() -> int:
+        from .compiler import CompileRequest, run_compile
+
+        return run_compile(CompileRequest(*arguments), as_json)
+
+    def died(signal_name: str) -> int:
+        from .compiler import CompileRequest, run_crashed
+
+        return run_crashed(CompileRequest(*arguments), signal_name, as_json)
+
+    raise typer.Exit(survive(work, died) if _alone else work())
 
 
 @app.command()
@@ -101,6 +112,79 @@ def replay(
     from .kernels.replay import run_replay
 
     raise typer.Exit(run_replay(file, dims, seed, as_json))
+
+
+@app.command()
+def evolve(
+    file: Annotated[str, typer.Argument(help="FILE.py in KernelBench form; or `show` and then the folder of a run.")],
+    folder: Annotated[str | None, typer.Argument(help="With `show`: the folder of a run.")] = None,
+    target: Annotated[str, typer.Option(help="What to evolve for.")] = "cpu",
+    budget: Annotated[str, typer.Option(help="Time in all, such as 30s, 10m or 8h.")] = "10m",
+    evaluations: Annotated[int, typer.Option(help="Candidates to measure at most; 0: no bound.")] = 0,
+    model: Annotated[str | None, typer.Option(help="Any litellm name, for the proposers llm and mixed.")] = None,
+    proposer: Annotated[str, typer.Option(help="builtin, llm or mixed; random and hill to compare with.")] = "builtin",
+    seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
+    out: Annotated[str | None, typer.Option(help="The folder of the run (default: evolve-NAME).")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    replay: Annotated[str | None, typer.Option(help="Take all measurements from the run in this folder.")] = None,
+    threads: Annotated[int, typer.Option(help="Threads of the kernels.")] = 1,
+    max_tokens: Annotated[int, typer.Option(help="Of the model, in all; 0: no bound.")] = 0,
+    max_cost: Annotated[float, typer.Option(help="Of the model, in USD; 0: no bound.")] = 0.0,
+    no_knowledge: Annotated[bool, typer.Option("--no-knowledge", help="Start from nothing that earlier runs found.")] = False,
+    unsafe_no_sandbox: Annotated[bool, typer.Option("--unsafe-no-sandbox", help="Judge without containment.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False,
+) -> None:
+    """Search strategies for faster kernels; every winner has passed the judge. `evolve show DIR` writes the run as HTML."""
+    if file == "show" and folder is not None:
+        from .agents.evolve.show import run_show
+
+        raise typer.Exit(run_show(folder, out, as_json))
+    from .agents.evolve.command import Request, run_evolve
+
+    request = Request(
+        file, target, budget, evaluations, model, proposer, seed, out, resume, replay, threads, max_tokens, max_cost, not no_knowledge,
+        unsafe_no_sandbox,
+    )  # fmt: skip
+    raise typer.Exit(run_evolve(request, as_json))
+
+
+@app.command("eval")
+def eval_(
+    paths: Annotated[list[str], typer.Argument(help="A benchmark's folder; or `report DIR...` to compare finished runs.")],
+    suite: Annotated[str | None, typer.Option(help="HPCTransEval, KernelBench_c or warploom, where a folder holds several.")] = None,
+    model: Annotated[str, typer.Option(help="rules, echo:FILE, local:smollm2 or any litellm name; several by commas.")] = "",
+    samples: Annotated[int, typer.Option(help="Answers per record and model.")] = 1,
+    out: Annotated[str | None, typer.Option(help="The run's folder.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    list_only: Annotated[bool, typer.Option("--list", help="Show records, categories and what cannot be read.")] = False,
+    audit: Annotated[bool, typer.Option("--audit", help="Examine each record without any model.")] = False,
+    protocol: Annotated[str, typer.Option(help="strict (the judge) or original (as published).")] = "strict",
+    repair: Annotated[int, typer.Option(help="Rounds in which a model sees why its answer was rejected.")] = 0,
+    profile_guided: Annotated[int, typer.Option(help="Rounds in which a model sees how fast its right answer is.")] = 0,
+    max_cost: Annotated[float | None, typer.Option(help="USD that are never passed.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens that are never passed.")] = None,
+    workers: Annotated[int, typer.Option(help="Samples under way at a time; 0: one per processor.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the models' draws.")] = 0,
+    prompt: Annotated[str, typer.Option(help="ours or published (the default under --protocol original).")] = "",
+    prompts: Annotated[str, typer.Option(help="A folder with prompt templates of your own.")] = "",
+    temperature: Annotated[float, typer.Option(help="Sampling temperature.")] = 0.7,
+    top_p: Annotated[float, typer.Option(help="Nucleus sampling.")] = 1.0,
+    answer_tokens: Annotated[int, typer.Option(help="Tokens that one answer may have.")] = 4096,
+    timeout: Annotated[float, typer.Option(help="Seconds that one request may take.")] = 180.0,
+    retries: Annotated[int, typer.Option(help="How often a failed request is sent again.")] = 6,
+    price: Annotated[str, typer.Option(help="USD per million tokens, IN,OUT, where litellm knows no price.")] = "",
+    threads: Annotated[int, typer.Option(help="Threads of answers and baselines; 0: all processors.")] = 0,
+    unsafe_no_sandbox: Annotated[bool, typer.Option("--unsafe-no-sandbox", help="Run answers without containment.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False,
+) -> None:
+    """Evaluate models on CUDA-to-CPU transpilation: exit 0 done, 2 unreadable or usage, 3 something is not installed."""
+    from .agents.evaluate.command import EvalRequest, run_eval
+
+    request = EvalRequest(
+        tuple(paths), suite, model, samples, out, resume, list_only, audit, protocol, repair, profile_guided, max_cost, max_tokens,
+        workers, seed, prompt, prompts, temperature, top_p, answer_tokens, timeout, retries, price, threads, unsafe_no_sandbox,
+    )  # fmt: skip
+    raise typer.Exit(run_eval(request, as_json))
 
 
 @app.command()
@@ -155,7 +239,10 @@ def bench_cpu(
     raise typer.Exit(run_bench(BenchRequest(BENCH_WORKER, suite, threads, only, budget, timeout, not no_library, out), as_json))
 
 
-COMPARING = ("compile", "bench")
+COMPARING = ("compile", "bench", "evolve")
+
+
+_alone = False  # this process was started for one command
 
 
 def main() -> None:
@@ -164,6 +251,8 @@ def main() -> None:
         from .backends.cpu.malloc import restart_keeping_memory
 
         restart_keeping_memory()
+    global _alone
+    _alone = sys.platform != "win32"
     app()
 
 

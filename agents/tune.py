@@ -204,7 +204,7 @@ def _side_by_side(launches: Sequence[Launch], machine: Machine, threads: int | N
     right = [True] * len(launches)
     for values in (tensors, [t - 0.5 if t.is_floating_point() else t for t in tensors]):
         answers, per = runtime(values), len(made)
-        right = [was and _same(answers[:per], answers[n * per : (n + 1) * per]) for n, was in enumerate(right)]
+        right = [was and same(answers[:per], answers[n * per : (n + 1) * per]) for n, was in enumerate(right)]
     first, second = (watch.steps(runtime, tensors, _SECONDS_PER_BATCH / 2) for _ in range(2))
     ratios = [max(a / first[0], b / second[0]) for a, b in zip(first, second)]
     return [first[0] * ratio if was else float("inf") for ratio, was in zip(ratios, right)]
@@ -226,7 +226,7 @@ def _values(b: Buffer) -> torch.Tensor:
     return torch.randint(lo, max(hi, lo + 1), shape).to(TORCH_DTYPE[b.dtype])
 
 
-def _same(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> bool:
+def same(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> bool:
     """Equal but for the order of sums, NaN where the other is NaN (a root of what is negative here, say)."""
     return all(torch.equal(x, y) or _close(x, y, _COARSE.get(x.dtype, 1e-4)) for x, y in zip(a, b))
 

@@ -6,7 +6,7 @@ A module here has no library calls: every operator is one of our kernels, so tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -18,6 +18,7 @@ from ...evaluation.bench.contenders import quiet
 from ...evaluation.bench.problem import Problem, check_runs, load_problem
 from ...frontend.dtypes import DTYPE
 from ...frontend.torch_export import Exported, Literal, TensorLeaf, export_model
+from ...ir.graph import Graph
 from ...ir.machine import Machine
 from ...ir.module import Launch, Module
 from ...passes.pipeline import Options, plan
@@ -25,22 +26,31 @@ from ...passes.pipeline import Options, plan
 
 @dataclass(frozen=True)
 class Subject:
-    """`example`: one draw of the inputs; `slots`: where each weight of the graph lives."""
+    """`graph`: the model's, its state among the inputs, since a kernel before the judge gets new weights with each call; `example`: one
+    draw of the inputs; `constants`: what the graph needs and no caller gives."""
 
     problem: Problem
     exported: Exported
+    graph: Graph
     machine: Machine
     example: tuple[object, ...]
-    slots: Mapping[str, Slot]
+    constants: Mapping[str, torch.Tensor]
 
     def module(self, scripts: Mapping[str, str] | None = None) -> Module:
         """The planned module; `scripts` by kernel key."""
-        return plan(self.exported.graph, self.machine, Options(scripts=scripts or {}))
+        return plan(self.graph, self.machine, Options(scripts=scripts or {}))
 
     def tensors(self, values: Sequence[object]) -> list[torch.Tensor]:
-        """The tensors among the model's arguments, as a runtime takes them."""
+        """The tensors that a run of the graph takes: those among the model's arguments, then its state."""
         leaves = self.exported.flatten(tuple(values))
-        return [v for leaf, v in zip(self.exported.inputs, leaves) if isinstance(leaf, TensorLeaf)]  # type: ignore[misc]
+        given = {leaf.name: v for leaf, v in zip(self.exported.inputs, leaves) if isinstance(leaf, TensorLeaf)}
+        known = {**self.exported.weights, **given}
+        return [known[i.name].detach() for i in self.graph.inputs if i.role == "input"]  # type: ignore[union-attr]
+
+    @property
+    def slots(self) -> Mapping[str, Slot]:
+        """Where a runtime finds the constants."""
+        return {name: (self.constants, name) for name in self.constants}
 
     def source(self, module: Module, title: Sequence[str]) -> str:
         """The module as one C++ file in the judge's form. Raises NotStandalone."""
@@ -48,15 +58,8 @@ class Subject:
         names = {id(t): name for name, t in self.exported.weights.items()}
         given = [_input(leaf, value) for leaf, value in zip(self.exported.inputs, self.exported.flatten(self.example))]
         given += [Given(names.get(id(t)), C_TYPES[DTYPE[t.dtype]]) for t in state.values()]
-        known = {g.value for g in given}
-        constants = {name: t for name, t in self.exported.weights.items() if name not in known and name in self.graph_inputs}
         shapes = [tuple(t.shape) for t in self.tensors(self.example)]
-        return standalone(self.printed(module), given, shapes, constants, title)
-
-    @property
-    def graph_inputs(self) -> set[str]:
-        """Names of the graph's inputs and weights."""
-        return {i.name for i in self.exported.graph.inputs}
+        return standalone(self.printed(module), given, shapes, self.constants, title)
 
     def printed(self, module: Module) -> Printed:
         """The module as C++."""
@@ -79,19 +82,11 @@ def read_subject(path: str, machine: Machine) -> Subject:
     check_runs(problem, example)
     with quiet():
         exported = export_model(problem.model, example, None, None)
-    subject = Subject(problem, exported, machine, example, weight_slots(problem.model, exported))
+    state = {id(t) for t in problem.model.state_dict(keep_vars=True).values()}
+    constants = {i.name: exported.weights[i.name] for i in exported.graph.inputs if i.role != "input" and id(exported.weights[i.name]) not in state}
+    inputs = tuple(i if i.name in constants else replace(i, role="input") for i in exported.graph.inputs)
+    subject = Subject(problem, exported, replace(exported.graph, inputs=inputs), machine, example, constants)
     for step in subject.module().steps:
         if not isinstance(step, Launch):
             raise NotStandalone(f"the node {getattr(step.node.op, 'target', None) or step.node.origin} is run by ATen")
     return subject
-
-
-def weight_slots(model: torch.nn.Module, exported: Exported) -> dict[str, Slot]:
-    """Where each weight lives in the model; a constant of the graph lives on its own."""
-    owners: dict[int, Slot] = {}
-    for part in model.modules():
-        for owner in (part._parameters, part._buffers):
-            for key, tensor in owner.items():
-                if tensor is not None:
-                    owners.setdefault(id(tensor), (owner, key))
-    return {name: owners.get(id(t), ({name: t}, name)) for name, t in exported.weights.items()}

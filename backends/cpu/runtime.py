@@ -140,6 +140,10 @@ class Runtime:
             call.made[name] = _apart(tensor, call.arena)
             call.table[self.layout.slots[name]] = call.made[name].data_ptr()
 
+    def stepper(self, args: Sequence[torch.Tensor]) -> Callable[[int, int], None]:
+        """Runs any range of the module's launches on one call's memory, again and again: for timing. Updates are left out."""
+        return functools.partial(self._run, self._prepare(args))
+
     def profile(self, args: Sequence[torch.Tensor], repeats: int = 5) -> list[float]:
         """Median seconds of each step of the module, run one by one in order on a call's own memory; CPU seconds on one thread. Updates are
         left out."""

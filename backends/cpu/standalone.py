@@ -7,7 +7,7 @@ alone is computed in every call, since a caller may pass other weights each time
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def c_type(dtype: str) -> str:
 
 
 def standalone(
-    code: Printed, given: Sequence[Given], shapes: Sequence[tuple[int, ...]], constants: dict[str, torch.Tensor], title: Sequence[str]
+    code: Printed, given: Sequence[Given], shapes: Sequence[tuple[int, ...]], constants: Mapping[str, torch.Tensor], title: Sequence[str]
 ) -> str:
     """`given`: inputs and state in the caller's order; `shapes`: of the module's user inputs; `constants`: weights that are no argument.
 
@@ -71,7 +71,7 @@ def standalone(
     return environment.get_template("standalone.cpp.j2").render(values)
 
 
-def _refuse_foreign(code: Printed, constants: dict[str, torch.Tensor]) -> None:
+def _refuse_foreign(code: Printed, constants: Mapping[str, torch.Tensor]) -> None:
     module = code.layout.module
     if module.dims:
         raise NotStandalone("the model has dynamic dimensions", hint="give it fixed shapes")
@@ -139,7 +139,7 @@ def _updates(code: Printed) -> list[str]:
     ]
 
 
-def _constants(code: Printed, constants: dict[str, torch.Tensor]) -> list[str]:
+def _constants(code: Printed, constants: Mapping[str, torch.Tensor]) -> list[str]:
     """C++ of each constant, its bytes as 32-bit words."""
     lines = []
     for name, t in constants.items():

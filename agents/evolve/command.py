@@ -1,0 +1,229 @@
+"""`warploom evolve`: a file, budgets and a proposer's name come in, a folder with a judged winner and one JSON value go out."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ...backends.cpu.peaks import measured
+from ...evaluation.report.outcome import outcome as exit_code
+from ...evaluation.task import read_task
+from ...evaluation.verdict import Verdict
+from ...ir.diagnostic import WarploomError
+from ..knowledge.base import Knowledge, everything, general, write_back
+from ..proposers.by_name import proposer
+from ..strategy import Evidence, Strategy, print_strategy
+from ..tune import seconds_of
+from .bottleneck import bottlenecks
+from .contest import contest
+from .features import aligned
+from .judged import Bench, reasons
+from .result import write_best, write_winner
+from .search import Accepted, Budgets, Listener, Outcome, Search
+from .state import Json, NotRecorded, State
+from .subject import Subject, read_subject
+from .view import listener
+
+TARGETS = ("cpu",)
+INDUCTOR_S = 10.0
+"""Time that must be left for Inductor to take part in the last comparison."""
+
+
+class BadRequest(WarploomError):
+    """The arguments of `evolve` do not fit. The message says what is accepted."""
+
+    code = "WL-E084"
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of `warploom evolve`."""
+
+    file: str
+    target: str = "cpu"
+    budget: str = "10m"
+    evaluations: int = 0
+    model: str | None = None
+    proposer: str = "builtin"
+    seed: int = 0
+    out: str | None = None
+    resume: bool = False
+    replay: str | None = None
+    threads: int = 1
+    max_tokens: int = 0
+    max_cost: float = 0.0
+    knowledge: bool = True
+    unsafe: bool = False
+
+    @property
+    def command(self) -> str:
+        """What repeats the run."""
+        parts = [f"warploom evolve {Path(self.file).name}", f"--budget {self.budget}", f"--proposer {self.proposer}", f"--seed {self.seed}"]
+        return " ".join([*parts, *([f"--model {self.model}"] if self.model else [])])
+
+
+def run_evolve(request: Request, as_json: bool) -> int:
+    """0: there is a judged winner (the default schedule where nothing was faster); 1: the judge refuses all; 2 usage; 3 no sandbox."""
+    return exit_code(lambda: evolve(request, quiet=as_json), as_json)
+
+
+def evolve(request: Request, quiet: bool = True) -> tuple[int, Json]:
+    """Run, and give (exit code, what `best.json` holds)."""
+    if request.target not in TARGETS:
+        raise BadRequest(f"no target {request.target!r} for evolve", hint="one of " + ", ".join(TARGETS))
+    budgets = Budgets(seconds_of(request.budget), request.evaluations, request.max_tokens, request.max_cost)
+    torch.set_num_threads(request.threads)
+    task = read_task(request.file)
+    folder = Path(request.out or f"evolve-{Path(request.file).stem}")
+    state = State(folder, Path(request.replay) if request.replay else None)
+    try:
+        subject = read_subject(request.file, measured())
+        state.agree(_identity(request, task.text), request.resume)
+        return _evolved(request, budgets, state, subject, Bench(task, request.threads, request.unsafe), listener(quiet, budgets.seconds), folder)
+    finally:
+        state.close()
+
+
+def _identity(request: Request, text: str) -> dict[str, str]:
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return {
+        "problem": Path(request.file).stem, "digest": digest, "seed": str(request.seed), "proposer": request.proposer, "target": request.target,
+        "model": request.model or "", "threads": str(request.threads), "knowledge": str(request.knowledge),
+    }  # fmt: skip
+
+
+def _evolved(request: Request, budgets: Budgets, state: State, subject: Subject, bench: Bench, told: Listener, folder: Path) -> tuple[int, Json]:
+    try:
+        known = _knowledge(request, state)
+        search = Search(
+            subject, proposer(request.proposer, request.model, state, subject), state, budgets, bench, request.seed, request.threads, known, listener=told
+        )
+        made = search.run()
+        best = finish(request, search, made, state, bench, folder)
+    finally:
+        bench.close()
+    return (0 if best["verdict"]["accepted"] else 1), best  # type: ignore[index]
+
+
+def _knowledge(request: Request, state: State) -> Knowledge:
+    """The base as it was when the run began: a run that writes back must not change what its replay sees."""
+    if not request.knowledge:
+        return Knowledge(())
+    told = state.ask("knowledge", ["base"], lambda keys: {keys[0]: {"text": everything().text()}})
+    from ..strategy import parse_strategies
+
+    return Knowledge(tuple(parse_strategies(str(told["base"]["text"]))))
+
+
+# ------------------------------------------------------------------------------------------------ the end
+def finish(request: Request, search: Search, made: Outcome, state: State, bench: Bench, folder: Path) -> Json:
+    """Race what was accepted once more against the default, judge the winner on fresh seeds, write the folder."""
+    subject, default = search.subject, made.accepted[0]
+    winner = _last_race(search, made, state)
+    strategy = aligned(winner.individual.candidate, default.individual.candidate, subject.machine)
+    while True:
+        verdict = _last_verdict(subject, winner, state, bench)
+        if verdict.accepted or winner is default:
+            break
+        print(f"the judge takes the winner back: {reasons(verdict)}", file=sys.stderr)
+        made.accepted.remove(winner)
+        winner = made.accepted[-1]
+        strategy = aligned(winner.individual.candidate, default.individual.candidate, subject.machine)
+    ended = _contest(request, search, winner, default, state)
+    over = float(ended["over_default"]) if winner is not default else 1.0  # type: ignore[arg-type]
+    if winner is not default:
+        strategy = replace(strategy, evidence=(Evidence(subject.problem.name, round(over, 3), run_id(state), subject.machine.name),))
+        if not state.replaying:
+            _learn(search, made, state)
+    fields = _fields(request, search, made, winner, strategy, verdict, ended, over, state)
+    fields["source_file"] = write_winner(folder, subject, winner.individual.candidate, strategy, verdict, request.command)
+    return write_best(folder, fields)
+
+
+def run_id(state: State) -> str:
+    """Names a run by what it is a function of."""
+    known = state.settings()
+    return hashlib.sha256("\0".join(f"{k}={known[k]}" for k in sorted(known)).encode()).hexdigest()[:8]
+
+
+def _last_race(search: Search, made: Outcome, state: State) -> Accepted:
+    """The accepted one that is fastest beside the default in one more race; the default where none is faster."""
+    default, others = made.accepted[0], made.accepted[1:][-3:]
+    if not others:
+        return default
+    try:
+        timings = search.confirmed([a.individual.candidate for a in others], "last ")
+    except NotRecorded:
+        return made.accepted[-1]
+    best = min(range(len(others)), key=lambda k: timings[k].ratio)
+    return others[best] if timings[best].ratio < 0.995 else default
+
+
+def _last_verdict(subject: Subject, winner: Accepted, state: State, bench: Bench) -> Verdict:
+    """On fresh seeds, in fresh processes, with times."""
+    c = winner.individual.candidate
+
+    def make(keys) -> dict[str, Json]:
+        verdict = bench.verdict(subject.source(c.module, [c.strategy.name]), "c++", measure=True)
+        return {keys[0]: {"verdict": verdict.to_json(), "seconds": verdict.seconds}}
+
+    try:
+        return Verdict.from_json(str(state.ask("verdict", [f"{c.key} last"], make)[f"{c.key} last"]["verdict"]))
+    except NotRecorded:
+        return winner.verdict
+
+
+def _contest(request: Request, search: Search, winner: Accepted, default: Accepted, state: State) -> Json:
+    subject = search.subject
+    left = search.budgets.seconds - state.seconds
+
+    def make(keys) -> dict[str, Json]:
+        ended = contest(subject, winner.individual.candidate, default.individual.candidate, request.threads, 2.0, left > INDUCTOR_S)
+        return {keys[0]: ended.to_json()}
+
+    key = f"{winner.individual.key} {default.individual.key}"
+    try:
+        return state.ask("contest", [key], make)[key]
+    except NotRecorded:
+        return {"times_ms": {}, "baseline": "", "speedup": None, "interval": [], "over_default": 1 / winner.individual.ratio}
+
+
+def _fields(
+    request: Request, search: Search, made: Outcome, winner: Accepted, strategy: Strategy, verdict: Verdict, ended: Json, over: float, state: State
+) -> dict[str, object]:  # fmt: skip
+    spent = search.proposer.spent()
+    i = winner.individual
+    kernels = list(i.candidate.kernels.items())
+    return {
+        "problem": search.subject.problem.name, "target": request.target, "strategy": print_strategy(strategy), "verdict": _json(verdict),
+        "speedup": ended["speedup"], "evaluations": made.evaluations, "source_file": "", "speedup_over_default": over,
+        "interval": ended["interval"], "baseline": ended["baseline"], "times_ms": ended["times_ms"], "floor_ms": 1e3 * search.floor_s,
+        "bottlenecks": [b.words() for b in bottlenecks(kernels, i.kernels or [1.0] * len(kernels), search.subject.machine, request.threads)],
+        "stopped": made.stopped, "generations": made.generations, "seconds": round(state.seconds, 2), "seed": request.seed, "threads": request.threads,
+        "proposer": request.proposer, "model": request.model, "tokens": spent.tokens, "cost_usd": spent.cost_usd, "calls": spent.calls,
+        "refused": len(made.board.refused), "accepted": len(made.accepted) - 1, "machine": search.subject.machine.name, "run": run_id(state),
+        "command": request.command,
+    }  # fmt: skip
+
+
+def _json(verdict: Verdict) -> object:
+    import json
+
+    return json.loads(verdict.to_json())
+
+
+def _learn(search: Search, made: Outcome, state: State) -> None:
+    """Write back what helped: the accepted strategies, and single decisions that gained 3% or more."""
+    subject, out = search.subject, []
+    helped = [a.individual for a in made.accepted[1:]] + [i for i in made.board.ranked if i.ratio < 0.97 and len(i.choices) == 1]
+    for i in dict.fromkeys(i.key for i in helped):
+        own = next(x for x in helped if x.key == i)
+        seen = Evidence(subject.problem.name, round(1 / own.ratio, 3), run_id(state), subject.machine.name)
+        s = general(own.candidate.strategy, own.candidate, subject.machine)
+        if s.choices:
+            out.append(replace(s, name=", ".join(f"{n} = {v}" for n, v in s.choices), expected=round(1 / own.ratio, 2), evidence=(seen,)))
+    write_back(out)

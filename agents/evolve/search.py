@@ -1,0 +1,336 @@
+"""The search: a subject, a proposer and budgets come in; generation by generation, candidates are proposed, screened, interpreted, raced and
+judged; an `Outcome` goes out.
+
+Everything that the search is told from outside (times, verdicts, when to stop) goes through `State.ask`, so that the same seed and the
+same tellings give the same run: that is how a killed run resumes and how a run is replayed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+
+from ...evaluation.verdict import Verdict
+from ...ir.diagnostic import BuildFailed, WarploomError
+from ..knowledge.base import Knowledge
+from ..proposers.proposer import Proposer
+from ..strategy import Strategy, print_strategy
+from .board import Board, Individual, Proposal, Refusal
+from .bottleneck import NEAR, bottlenecks, predict
+from .candidate import Candidate, Workshop
+from .features import aligned
+from .judged import Bench, reasons
+from .measure import STAGES, Arena, Timing
+from .state import Json, NotRecorded, State
+from .subject import Subject
+from .tiny import first_difference
+
+BATCH = 10
+GAIN = 0.985
+"""A candidate is an improvement when it takes at most this share of the time of the best accepted one."""
+SCREEN = 1.6
+"""A candidate predicted to take this many times the best prediction is not built."""
+_IDLE = 8
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Seconds in all, evaluations (0: no bound), tokens and money of models."""
+
+    seconds: float
+    evaluations: int = 0
+    tokens: int = 0
+    cost_usd: float = 0.0
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """An individual that the judge accepted."""
+
+    individual: Individual
+    verdict: Verdict
+
+
+@dataclass
+class Outcome:
+    """`best`: what the judge accepted last, the default where nothing was faster; `stopped`: why the search ended."""
+
+    board: Board
+    best: Accepted
+    accepted: list[Accepted] = field(default_factory=list)
+    evaluations: int = 0
+    generations: int = 0
+    stopped: str = ""
+
+
+class Listener:
+    """What a run tells a reader; all methods may be overridden."""
+
+    def started(self, board: Board, floor_s: float) -> None: ...
+    def generation(self, board: Board, outcome: Outcome, state: State) -> None: ...
+    def said(self, line: str) -> None: ...
+
+
+class Search:
+    """One run. `arena` and `bench` are made only where something must be measured or judged."""
+
+    def __init__(
+        self, subject: Subject, proposer: Proposer, state: State, budgets: Budgets, bench: Bench, seed: int = 0, threads: int = 1,
+        knowledge: Knowledge | None = None, screen: bool = True, listener: Listener | None = None,
+    ):  # fmt: skip
+        self.subject, self.proposer, self.state, self.budgets, self.bench = subject, proposer, state, budgets, bench
+        self.threads, self.screen, self.listener = threads, screen, listener or Listener()
+        self.workshop = Workshop(subject)
+        default = Individual(self.workshop.make(Strategy("default schedule")), 1.0)
+        known = (knowledge or Knowledge(())).fitting(default.candidate, subject.machine)
+        self.board = Board(self.workshop, subject.machine, default, random.Random(seed), known, threads)
+        self.board.individuals[default.key] = default
+        self.board.seen.add(default.candidate.strategy.plan)
+        self.outcome = Outcome(self.board, Accepted(default, Verdict(False, ())))
+        self._arena: Arena | None = None
+        self._refused_programs: dict[str, str] = {}
+        self._verdict_s = 0.0
+        self._judged_at = 0.0
+        self._idle = 0
+        self._small: dict[tuple[str, str], str | None] = {}
+
+    @property
+    def arena(self) -> Arena:
+        if self._arena is None:
+            self._arena = Arena(self.subject, self.board.default.candidate, self.threads)
+        return self._arena
+
+    # ---- the loop ----
+    def run(self) -> Outcome:
+        """Until a budget is spent, the floor is reached or nothing new is proposed. Raises CannotJudge where the task gives no verdict."""
+        try:
+            self._begin()
+            while not self.outcome.stopped:
+                self._generation()
+        except NotRecorded:
+            self.outcome.stopped = "the recorded run ends here"
+        return self.outcome
+
+    def _begin(self) -> None:
+        default = self.board.default
+        verdict = self._verdict(default.candidate)
+        if not verdict.accepted:
+            raise WarploomError(f"the judge refuses the default schedule: {reasons(verdict)}")
+        timing = self._raced([default.candidate])[default.key]
+        self.board.default = Individual(default.candidate, 1.0, timing.kernels)
+        self.board.individuals[default.key] = self.board.default
+        self.outcome.best = Accepted(self.board.default, verdict)
+        self.outcome.accepted = [self.outcome.best]
+        self._look()
+        self.listener.started(self.board, self.floor_s)
+
+    def _look(self) -> None:
+        best = self.board.best
+        kernels = list(best.candidate.kernels.items())
+        self.board.bottlenecks = bottlenecks(kernels, best.kernels or [1.0] * len(kernels), self.subject.machine, self.threads)
+
+    @property
+    def floor_s(self) -> float:
+        """What the default's kernels need at least, packing left out."""
+        return sum(b.floor_s for b in self.board.bottlenecks if b.what != "overhead")
+
+    def _generation(self) -> None:
+        board, outcome = self.board, self.outcome
+        want = min(BATCH, self.budgets.evaluations - outcome.evaluations) if self.budgets.evaluations else BATCH
+        proposals = self.proposer.propose(board, max(1, want))
+        fresh = self._fresh(proposals)[: max(1, want)]
+        before = board.best.key
+        self._measure(fresh)
+        outcome.evaluations += len(fresh)
+        board.generation += 1
+        outcome.generations = board.generation
+        self._idle = 0 if fresh else self._idle + 1
+        if board.best.key != before:
+            self._look()
+        self._accept(not proposals)
+        self.listener.generation(board, outcome, self.state)
+
+    # ---- from proposals to candidates ----
+    def _fresh(self, proposals: Sequence[Proposal]) -> list[tuple[Proposal, Candidate]]:
+        """Candidates that are legal, new as programs, promising, and right on small data."""
+        made: dict[str, tuple[Proposal, Candidate]] = {}
+        for p in proposals:
+            try:
+                candidate = self.workshop.make(p.strategy)
+            except WarploomError as error:
+                self._refuse(p, f"illegal: {error.message}")
+                continue
+            if candidate.key not in self.board.individuals and candidate.key not in self._refused_programs:
+                made.setdefault(candidate.key, (p, candidate))
+        kept = self._screened(list(made.values()))
+        return [(p, c) for p, c in kept if not self._wrong_when_small(p, c)]
+
+    def _screened(self, pairs: list[tuple[Proposal, Candidate]]) -> list[tuple[Proposal, Candidate]]:
+        if not self.screen or len(pairs) < 2:
+            return pairs
+        best = self._predicted(self.board.best.candidate)
+        kept = []
+        for p, c in pairs:
+            if self._predicted(c) > SCREEN * best:
+                self._refuse(p, f"screened: predicted {self._predicted(c) / best:.1f} times the best")
+            else:
+                kept.append((p, c))
+        return kept
+
+    def _predicted(self, candidate: Candidate) -> float:
+        return sum(predict(k, self.subject.machine) for k in candidate.kernels.values())
+
+    def _wrong_when_small(self, p: Proposal, candidate: Candidate) -> bool:
+        default = {k.script for k in self.board.default.candidate.kernels.values()}
+        for k in candidate.kernels.values():
+            key = hashlib.sha256(repr(k.naive.body).encode()).hexdigest(), k.script
+            if k.script in default:
+                continue
+            if key not in self._small:
+                self._small[key] = first_difference([k])
+            if why := self._small[key]:
+                self._refuse(p, f"wrong: {why}")
+                self._refused_programs[candidate.key] = why
+                return True
+        return False
+
+    def _refuse(self, p: Proposal, reason: str) -> None:
+        self.board.refused.append(Refusal(p.strategy, reason, p.operator))
+        self.state.tell("refused", {f"{len(self.board.refused)}": {"strategy": print_strategy(p.strategy), "reason": reason, "operator": p.operator}})
+
+    # ---- measuring ----
+    def _measure(self, fresh: Sequence[tuple[Proposal, Candidate]]) -> None:
+        timings = self._raced([c for _, c in fresh])
+        for p, c in fresh:
+            t = timings[c.key]
+            if t.wrong or not math.isfinite(t.ratio):
+                self._refused_programs[c.key] = "wrong"
+                self._refuse(p, "wrong: its numbers differ from the default schedule's on full data")
+                continue
+            self.board.individuals[c.key] = Individual(c, t.ratio, t.kernels, p.operator, p.parents, self.board.generation)
+        rows = {c.key: self._row(p, c, timings[c.key]) for p, c in fresh}
+        self.state.tell("individual", rows)
+
+    def _row(self, p: Proposal, c: Candidate, t: Timing) -> Json:
+        return {
+            "strategy": print_strategy(aligned(c, self.board.default.candidate, self.subject.machine)), "operator": p.operator, "parents": list(p.parents),
+            "generation": self.board.generation, "ratio": t.ratio if math.isfinite(t.ratio) else None, "seconds": t.seconds if math.isfinite(t.seconds) else None,
+            "scripts": {role: k.script for role, k in c.kernels.items()},
+        }  # fmt: skip
+
+    def _raced(self, candidates: Sequence[Candidate]) -> dict[str, Timing]:
+        by_key = {c.key: c for c in candidates}
+
+        def make(keys: Sequence[str]) -> dict[str, Json]:
+            out: dict[str, Json] = {}
+            waiting = [by_key[k] for k in keys]
+            while waiting:
+                batch, waiting = waiting[: self.arena.most], waiting[self.arena.most :]
+                out |= {c.key: _as_json(t) for c, t in zip(batch, self._race(batch, STAGES))}
+            return out
+
+        return {key: _timing(value) for key, value in self.state.ask("measured", list(by_key), make).items()}
+
+    def _race(self, batch: Sequence[Candidate], stages: Sequence[int]) -> list[Timing]:
+        """A candidate that does not build must not take the others with it."""
+        try:
+            return self.arena.race(batch, stages)
+        except BuildFailed:
+            if len(batch) == 1:
+                return [Timing(math.inf, math.inf, 0, (), True)]
+            return [t for c in batch for t in self._race([c], stages)]
+
+    # ---- accepting ----
+    def _accept(self, exhausted: bool) -> None:
+        """Once a generation: the best, where it beats what is accepted, is raced against it once more and goes before the judge."""
+        decided = self.state.ask("decision", [str(self.board.generation)], lambda keys: {keys[0]: self._decision(exhausted)})
+        decision = decided[str(self.board.generation)]
+        if decision["judge"]:
+            self._judge_best()
+        self.outcome.stopped = str(decision["stop"])
+
+    def _decision(self, exhausted: bool) -> Json:
+        stop = self._reason_to_stop(exhausted)
+        due = self.state.seconds - self._judged_at > 2 * self._verdict_s
+        return {"judge": self._improved() and (due or bool(stop)), "stop": stop}
+
+    def _improved(self) -> bool:
+        return self.board.best.ratio < GAIN * self.outcome.best.individual.ratio
+
+    def _reason_to_stop(self, exhausted: bool) -> str:
+        board, b = self.board, self.budgets
+        spent = self.proposer.spent()
+        heavy = max((x.seconds for x in board.bottlenecks), default=0.0)
+        if self.state.seconds + self.reserve_s >= b.seconds:
+            return "time"
+        if b.evaluations and self.outcome.evaluations >= b.evaluations:
+            return "evaluations"
+        if (b.tokens and spent.tokens >= b.tokens) or (b.cost_usd and spent.cost_usd >= b.cost_usd):
+            return "the model's budget"
+        if heavy and sum(x.seconds for x in board.bottlenecks) <= NEAR * self.floor_s:
+            return "within 5% of the floor"
+        return "nothing new" if exhausted or self._idle >= _IDLE else ""
+
+    @property
+    def reserve_s(self) -> float:
+        """Kept for the last race and verdict."""
+        return min(0.4 * self.budgets.seconds, 2.0 * self._verdict_s + 6.0 + (12.0 if self.budgets.seconds >= 120 else 0.0))
+
+    def _judge_best(self) -> None:
+        while self._improved():
+            best, last = self.board.best, self.outcome.best.individual
+            mine, theirs = self.confirmed([best.candidate, last.candidate])
+            if mine.ratio >= GAIN * theirs.ratio:
+                self.board.individuals[best.key] = _with_ratio(best, max(best.ratio, mine.ratio * last.ratio / theirs.ratio))
+                if self.board.best.key == best.key:
+                    return
+                continue
+            verdict = self._verdict(best.candidate)
+            if verdict.accepted:
+                kept = _with_ratio(best, mine.ratio)
+                self.board.individuals[best.key] = kept
+                self.outcome.best = Accepted(kept, verdict)
+                self.outcome.accepted.append(self.outcome.best)
+                self.listener.said(f"accepted: {1 / kept.ratio:.2f}x the default schedule: {best.candidate.strategy.name}")
+                return
+            self.board.banned.add(best.key)
+            self._refuse(Proposal(best.candidate.strategy, best.operator), f"judge: {reasons(verdict)}")
+
+    def confirmed(self, candidates: Sequence[Candidate], label: str = "") -> list[Timing]:
+        """All of them in one longer race."""
+        key = label + "+".join(c.key for c in candidates)
+
+        def make(keys: Sequence[str]) -> dict[str, Json]:
+            return {keys[0]: {"of": [_as_json(t) for t in self._race(candidates, (12,))]}}
+
+        return [_timing(t) for t in self.state.ask("confirmed", [key], make)[key]["of"]]  # type: ignore[union-attr]
+
+    def _verdict(self, candidate: Candidate) -> Verdict:
+        """On seeds of its own, without times."""
+
+        def make(keys: Sequence[str]) -> dict[str, Json]:
+            verdict = self.bench.verdict(self.subject.source(candidate.module, [candidate.strategy.name]), "c++", measure=False)
+            return {keys[0]: {"verdict": verdict.to_json(), "seconds": verdict.seconds}}
+
+        told = self.state.ask("verdict", [candidate.key], make)[candidate.key]
+        self._verdict_s = float(told["seconds"])  # type: ignore[arg-type]
+        self._judged_at = self.state.seconds
+        return Verdict.from_json(str(told["verdict"]))
+
+
+def _with_ratio(i: Individual, ratio: float) -> Individual:
+    return Individual(i.candidate, ratio, i.kernels, i.operator, i.parents, i.generation)
+
+
+def _as_json(t: Timing) -> Json:
+    finite: Callable[[float], float | None] = lambda x: x if math.isfinite(x) else None  # noqa: E731
+    return {**asdict(t), "ratio": finite(t.ratio), "seconds": finite(t.seconds)}
+
+
+def _timing(value: object) -> Timing:
+    assert isinstance(value, dict)
+    ratio, seconds = (math.inf if value[k] is None else float(value[k]) for k in ("ratio", "seconds"))
+    return Timing(ratio, seconds, int(value["rounds"]), tuple(value["kernels"]), bool(value["wrong"]))
