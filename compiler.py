@@ -52,6 +52,8 @@ from .ir.graph_text import print_graph
 from .ir.machine import Machine
 from .ir.module import Module
 from .ir.version import VERSION
+from .kernels.failure import reduced as reduced_failure
+from .kernels.failure import worth_reducing
 from .passes.pipeline import Dump, Options, plan
 
 
@@ -555,7 +557,12 @@ def _compile_and_tell(request: CompileRequest, as_json: bool) -> tuple[int, obje
     check_runs(problem, inputs)
     dump = _dumper(request.dump_ir) if request.dump_ir else None
     dynamic = parse_dynamic(request.dynamic)
-    compiled = compile(problem.model, inputs, request.target, request.passes, dynamic, request.tune, request.library, dump=dump)
+    try:
+        compiled = compile(problem.model, inputs, request.target, request.passes, dynamic, request.tune, request.library, dump=dump)
+    except Exception as error:
+        if request.target != "cpu" or not worth_reducing(error):
+            raise
+        raise CompileFailed.of(error, _reduced_to_file(request, problem, inputs)) from error
     compiled.name = problem.name
     timed = time_against_others(compiled, problem) if request.compare and request.target == "cpu" else None
     report = describe(compiled, timed) if isinstance(compiled, Compiled) else describe_patchwork(compiled, timed)
@@ -566,6 +573,47 @@ def _compile_and_tell(request: CompileRequest, as_json: bool) -> tuple[int, obje
     if not as_json:
         show(report, Console(file=sys.__stdout__, highlight=False))
     return (0 if report.ok else 1), report.data()
+
+
+class CompileFailed(WarploomError):
+    """Compiling gave wrong numbers, code that the compiler refuses, an exception of our own or a crash. The message names a small file that
+    shows it; report it with that file."""
+
+    code = "WL-E023"
+    exit_code = 1
+
+    @classmethod
+    def of(cls, error: Exception, reduced: str) -> WarploomError:
+        """The error with what it was reduced to as its hint; one that is not ours becomes a CompileFailed."""
+        if isinstance(error, WarploomError):
+            return type(error)(error.message, hint=reduced, code=error.code, exit_code=error.exit_code)
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        return cls(f"internal error: {type(error).__name__}: {first[:300]}", hint=reduced)
+
+
+def run_crashed(request: CompileRequest, signal_name: str, as_json: bool) -> int:
+    """`warploom compile` after its process died: find what kills it, and say so. Always 1, or 2 where the model cannot be read again."""
+
+    def work() -> tuple[int, object]:
+        problem = load_problem(request.model)
+        torch.manual_seed(0)
+        raise CompileFailed(f"the compiled model crashed ({signal_name})", hint=_reduced_to_file(request, problem, problem.inputs()))
+
+    return outcome(work, as_json)
+
+
+def _reduced_to_file(request: CompileRequest, problem: Problem, inputs: tuple[object, ...]) -> str:
+    """Reduce what fails to a small program in a file; says where it is, or that nothing fails by itself."""
+    with quiet():
+        exported = export_model(problem.model, inputs, None, parse_dynamic(request.dynamic))
+    machine = backend("cpu").machine()
+    records = Records(machine, request.threads or torch.get_num_threads())
+    library = recalled(exported.graph, machine, records).choices() if request.library else {}
+    found = reduced_failure(exported.graph, Options(library=library, scripts=StoredScripts(records)))
+    if found is None:
+        return "no kernel and no graph of it fails by itself on other inputs"
+    path = Path(request.dump_ir or ".") / f"{problem.name}-failure.txt"
+    return f"reduced to {path}; reproduce: {found.write(path)}"
 
 
 def _positive(threads: int) -> int:

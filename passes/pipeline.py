@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from ..ir.diagnostic import IllegalStep, ParseError
 from ..ir.graph import Graph, Reshape
+from ..ir.graph_text import print_graph
 from ..ir.kernel import For, Program, rename_buffers, statements
 from ..ir.machine import Machine
 from ..ir.module import Aten, Launch, Library, Module, Step
@@ -23,7 +24,7 @@ from .flatten import flatten
 from .fuse import Alone, Fused, Group, fuse
 from .lower import Lowered, lower
 from .pack import pack_operands, weights_alone
-from .schedule.script import apply
+from .schedule.script import NAMES, apply, parse_script, run_step
 from .sketch import sketch
 
 Dump = Callable[[str, str], None]
@@ -46,8 +47,13 @@ class Options:
 def plan(graph: Graph, machine: Machine, options: Options | None = None) -> Module:
     """All passes. `options.library` names values of the canonical graph, see `canonical_graph`."""
     options = options or Options()
-    graph = explicit_padding(canonicalize(graph), options.library)
+    _dump_graph(options, "0_exported", graph)
+    graph = canonicalize(graph)
+    _dump_graph(options, "1_canonical", graph)
+    graph = explicit_padding(graph, options.library)
+    _dump_graph(options, "2_padded", graph)
     graph, packs = pack_operands(graph, machine, options.library, options.decisions)
+    _dump_graph(options, "3_packed", graph)
     fused = fuse(graph, options.library, packs, options.decisions)
     types = dict(graph.types())
     steps: list[Step] = []
@@ -98,11 +104,25 @@ def _launch(group: Group, lowered: Lowered, machine: Machine, options: Options, 
         draft = sketch(naive, group.kind, machine) if options.schedule else Draft(program=naive, machine=machine)
         script, program = draft.script, draft.program
     if options.dump:
-        options.dump(naive.name + "_0_naive", print_program(naive))
-        options.dump(naive.name + "_1_script", script or "")
-        options.dump(naive.name + "_2_scheduled", print_program(program))
+        _dump_kernel(options.dump, lowered.program, naive, script or "", program)
     done[key] = script or "", program
     return Launch(program, lowered.args, naive, script or "", group.nodes, group.kind)
+
+
+def _dump_graph(options: Options, stage: str, graph: Graph) -> None:
+    if options.dump:
+        options.dump(f"graph_{stage}", print_graph(graph))
+
+
+def _dump_kernel(dump: Dump, lowered: Program, naive: Program, script: str, program: Program) -> None:
+    """The program as lowered, after the passes over kernels, with its schedule, after every step of it, and in the end."""
+    dump(f"{naive.name}_0_lowered", print_program(lowered))
+    dump(f"{naive.name}_1_naive", print_program(naive))
+    dump(f"{naive.name}_2_schedule", (f"# schedule: {script}\n" if script else "") + print_program(naive))
+    for number, step in enumerate(parse_script(script)):
+        naive = run_step(naive, step, check=False)
+        dump(f"{naive.name}_3_step{number:02d}_{NAMES[type(step)]}", print_program(naive))
+    dump(f"{program.name}_4_scheduled", print_program(program))
 
 
 _WEIGHTS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
