@@ -1,9 +1,14 @@
 """Every rule of the verifier: programs that break it, with the place, and near relatives that do not."""
 
+from dataclasses import replace
+
 import pytest
 from hand_kernels import PROGRAMS
 from warploom.ir.diagnostic import IllegalProgram
+from warploom.ir.expr import Cast, Const, Load, Var
+from warploom.ir.kernel import Alloc, Buffer, For, Program, Reduce, Store
 from warploom.ir.text import parse_program
+from warploom.ir.types import Dim
 from warploom.ir.verify import RULES, STAGES, verify
 
 HEAD = "def f(N: dim[2, 64], p: i64[8] @ within(0, 8), x: f32[8, 8], y: f32[64, 8], z: f32[N, 8], q: i64[8]):\n"
@@ -82,6 +87,60 @@ ACCEPTED = [
     "t: local.f32[1]\nfor i in serial(8):\n    if i == 0:\n        t[0] = x[0, 0]\n    if i == 0:\n        y[i, 0] = t[0]",
     "p[0] = q[0] % 8",
 ]  # fmt: skip
+
+Y, FOUR = Buffer("y", "f32", (Const(4),)), Const(4)
+AT, ONE = Load("y", (Const(0),)), Const(1.0)
+
+
+def built(*body, params=(Y,), dims=()):
+    return Program("f", dims, params, body)
+
+
+def loop(axis="i", kind="serial", body=(Store("y", (Const(0),), ONE),)):
+    return For(axis, Const(0), FOUR, kind, body)
+
+
+BUILT = [  # what no text can say, or what its parser refuses before
+    built(dims=(Dim("n"), Dim("n"))),
+    built(dims=(Dim("y"),)),
+    built(params=(Y, Y)),
+    built(dims=(Dim("2n"),)),
+    built(params=(Y, replace(Y, name="a b"))),
+    built(loop("y")),
+    built(loop("i j")),
+    built(loop(kind="warp")),
+    built(loop(body=(loop(),))),
+    built(loop(body=(Alloc(replace(Y, name="i", space="local")),))),
+    built(Alloc(replace(Y, name="a b", space="local"))),
+    built(Alloc(replace(Y, space="local"))),
+    built(Alloc(replace(Y, name="t", dtype="f99", space="local"))),
+    built(Alloc(replace(Y, name="t", space="heap"))),
+    built(params=(Y, replace(Y, name="z", dtype="f99"))),
+    built(Alloc(replace(Y, name="t", space="local", owned=2))),
+    built(Alloc(replace(Y, name="t", space="local", owned=-1))),
+    built(Alloc(replace(Y, name="t", space="shared", owned=1))),
+    built(Alloc(Buffer("t", "f32", (Var("n"),), "local"))),
+    built(Alloc(Buffer("t", "f32", (Load("q", (Const(0),)),), "local")), params=(Y, Buffer("q", "i64", (FOUR,)))),
+    built(params=(Y, Buffer("q", "i64", (FOUR,), within=(Const(0), Var("n"))))),
+    built(Reduce("sum", (AT,), (ONE,))),
+    built(Reduce("add", (AT,), (ONE, ONE))),
+    built(Reduce("add", (AT, AT), (ONE, ONE))),
+    built(Reduce("argmax", (AT,), (ONE,))),
+    built(Reduce("add", (AT,), (ONE,), (AT, AT))),
+    built(Reduce("add", (Load("t", (Const(0),)),), (ONE,))),
+    built(Reduce("add", (Load("y", (Const(0), Const(0))),), (ONE,))),
+    built(Store("t", (Const(0),), ONE)),
+    built(Store("y", (), ONE)),
+    built(Store("y", (Var("n"),), ONE)),
+    built(Store("y", (Const(0),), Cast("f99", ONE))),
+    built(Store("y", (Const(0),), Load("t", (Const(0),)))),
+]
+
+
+@pytest.mark.parametrize("number", range(len(BUILT)))
+def test_built_programs_are_refused(number):
+    with pytest.raises(IllegalProgram, match="^WL-E012: names: "):
+        verify(BUILT[number])
 
 
 def test_every_rule_is_broken_by_some_program():
