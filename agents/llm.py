@@ -26,19 +26,19 @@ _LEAST_SECRET = 8
 class ModelRefused(WarploomError):
     """The model cannot be asked at all: unknown name, missing or wrong key, a request that it never accepts. Correct the name or the key."""
 
-    code = "WL-E065"
+    code = "WL-E092"
 
 
 class NoReply(WarploomError):
     """No reply after all retries: rate limits, server errors or time-outs. Resume later; what was answered is kept."""
 
-    code = "WL-E066"
+    code = "WL-E093"
 
 
 class BudgetSpent(WarploomError):
     """The next request could pass the budget. Resume with a larger one; what was answered is kept."""
 
-    code = "WL-E067"
+    code = "WL-E094"
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,10 @@ class Judge:
     Raises `MissingTool` (exit 3) where there is no sandbox and `Settings.unsafe` is not set.
     """
 
-    def __init__(self, settings: Settings = Settings()):
+    def __init__(self, settings: Settings = Settings(), turn: contextlib.AbstractContextManager | None = None):
+        """`turn`: entered while times are taken, where several judges share a machine."""
         self.settings = settings
+        self.turn = turn or contextlib.nullcontext()
         self.threads = settings.threads or thread_count()
         self.sandbox = Sandbox(enabled=False) if settings.unsafe else required()
         self._host: ReferenceHost | None = None
@@ -97,17 +99,10 @@ class Judge:
             stack.callback(maker.close)
             return self._judged(reference, description, maker, started, seen)
 
-    def verdict_against(self, name: str, reference, description, candidate: Candidate) -> Verdict:
-        """Judges a candidate against a reference that the caller has opened (see `host.ReferenceProcess`) and closes."""
-        started = time.perf_counter()
-        seen = {"task": name, "candidate": candidate.name, "threads": self.threads}
-        maker, refused = self._build(candidate)
-        if maker is None:
-            return rejected([refused] if refused else [], **seen, seconds=time.perf_counter() - started)
-        try:
-            return self._judged(reference, description, maker, started, seen)
-        finally:
-            maker.close()
+    def verdict_against(self, name: str, reference, description, maker: Maker) -> Verdict:
+        """Judges a built candidate against a reference that the caller has opened (see `host.ReferenceProcess`) and closes."""
+        seen = {"task": name, "candidate": "answer", "threads": self.threads}
+        return self._judged(reference, description, maker, time.perf_counter(), seen)
 
     def _build(self, candidate: Candidate) -> tuple[Maker | None, Finding | None]:
         try:
@@ -137,7 +132,8 @@ class Judge:
                 findings = trial.watched_calls()
             measured = None
             if not findings and not trial.failures and self.settings.measure:
-                measured, findings = timing.measure(trial, reference, self.settings.timing_s)
+                with self.turn:
+                    measured, findings = timing.measure(trial, reference, self.settings.timing_s)
         except Ended as end:
             findings, measured = [end.finding], None
         except BaseException:

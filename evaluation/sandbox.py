@@ -36,6 +36,7 @@ class Limits:
     processes: int = 96
     open_files: int = 128
     scratch: int = 512 << 20
+    stack: int = 512 << 20  # C that keeps whole tensors in local arrays is wasteful, not wrong
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def _limited(limits: Limits) -> list[str]:
         f"--cpu={limits.cpu_s}:{limits.cpu_s + 1}",
         f"--as={limits.memory}",
         f"--fsize={limits.file}",
+        f"--stack={limits.stack}",
         f"--nproc={limits.processes + taken}",
         f"--nofile={limits.open_files}",
         "--core=0",

@@ -24,13 +24,13 @@ from .prompts import STYLES
 class BadEvalUsage(WarploomError):
     """The arguments of `eval` do not fit together. Correct them as the message says."""
 
-    code = "WL-E063"
+    code = "WL-E090"
 
 
 class Stopped(WarploomError):
     """The run was interrupted. Continue it with --resume."""
 
-    code = "WL-E068"
+    code = "WL-E095"
 
 
 @dataclass(frozen=True)

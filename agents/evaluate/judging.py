@@ -101,10 +101,12 @@ class _Worker:
         return self._connection.recv()
 
     def end(self) -> None:
-        if self._process.pid and self._process.is_alive():
-            self._process.kill()
-        self._process.join(5)
+        """Lets it go; it is ended where it does not go by itself."""
         self._connection.close()
+        self._process.join(1)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join(5)
 
 
 def _serve(connection: Connection, settings: JudgeSettings, turn, parent: int) -> None:

@@ -34,7 +34,7 @@ create table if not exists failure (n integer primary key, model text, id text, 
 class BadRunFolder(WarploomError):
     """The run folder cannot take this run: it holds another one, or is in use. The message says what to do."""
 
-    code = "WL-E064"
+    code = "WL-E091"
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def functions(text: str) -> list[CFunction]:
             at = match.end()
             continue
         end = _closing(bare, start)
-        static = "static" in words or "inline" in words and "extern" not in words
+        static = "static" in words or ("inline" in words and "extern" not in words)
         found.append(CFunction(match[2], _parameters(match[3]), start, end, static, " ".join(words)))
         at = end
     return found

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 
 from .. import families, native
-from ..build import Library, NotBuilt, build
+from ..build import Library, NotBuilt
 from ..contained import Contained, Ended
 from ..cost import Calls, Cost
 from ..reference import WEAKER, CaseFiles, Description, Expected, tolerance_of
-from ..sandbox import Sandbox
 from ..signature import Argument, Signature
 from ..verdict import CannotJudge
 from .answer import unit_of
+from .builds import Builds
 from .draws import OWN, integers
 from .record import Record
 
@@ -39,9 +39,10 @@ _C_TYPE = {"float32": "float", "float64": "double", "bool": "uint8_t"}
 class CodeReference:
     """Answers what the judge asks of a reference (see `host.ReferenceProcess`) from a record's C code. `close` ends its processes."""
 
-    def __init__(self, record: Record, sandbox: Sandbox, threads: int, folder: str):
-        """Builds the C side. Raises `CannotJudge` where it does not compile, crashes or hangs."""
-        self.record, self.sandbox, self.threads, self.folder = record, sandbox, threads, folder
+    def __init__(self, record: Record, builds: Builds, threads: int, folder: str):
+        """Builds the C side. Raises `CannotJudge` where it does not compile, crashes or hangs, and `NoEntry`."""
+        self.record, self.builds, self.sandbox = record, builds, builds.sandbox
+        self.threads, self.folder = threads, folder
         self.signature = Signature(record.arguments)
         self.cases: dict[str, list[np.ndarray]] = {}
         self.notes: list[str] = []
@@ -57,7 +58,7 @@ class CodeReference:
     # ---- building and running ----
     def _built(self, source: str, language: str) -> Library:
         try:
-            return build(source, language, self.sandbox)
+            return self.builds.library(source, language)
         except NotBuilt as error:
             raise CannotJudge(f"its C side does not compile: {error.finding.message}") from None
 
@@ -65,7 +66,7 @@ class CodeReference:
         if "float" not in {_C_TYPE.get(a.dtype) for a in self.record.arguments}:
             return None
         try:
-            return build(_oracle_source(self.record), "c++", self.sandbox, compile_only="-O2 -Wno-narrowing")
+            return self.builds.library(_oracle_source(self.record), "c++", "-O1 -Wno-narrowing")
         except NotBuilt as error:
             self.notes.append(f"exact values are float32's own: {error.finding.message[:160]}")
             return None
@@ -112,6 +113,19 @@ class CodeReference:
         control = np.array([noisy != 0, noisy, 0, 0], np.int64)
         return self._run(self._oracle, self._oracle_signature(), [control, *inputs])
 
+    def restart(self) -> None:
+        """A new process for the C code as it is, after inputs that ended it."""
+        self._single.close()
+        self._single = self._start(self.plain, self.signature, 1)
+
+    def mean_seconds(self, inputs: Sequence[np.ndarray], runs: int, most_s: float) -> float:
+        """The mean of repeated runs on one set of inputs, after one that is not counted."""
+        self.single(inputs)
+        times: list[float] = []
+        while len(times) < runs and sum(times) < most_s:
+            times.append(self._single.run(0, 1, 60.0))
+        return max(1e-7, sum(times) / len(times))
+
     def close(self) -> None:
         """Ends every process of the record's code."""
         for contained in (self._single, self._oracle, self._racing):
@@ -126,8 +140,7 @@ class CodeReference:
             try:
                 outputs = self.single(self._draw(OWN[name], 11))
             except CannotJudge:
-                self._single.close()
-                self._single = self._start(self.plain, self.signature, 1)
+                self.restart()
                 continue
             floats = [o for o in outputs if o.dtype.kind == "f"]
             lost = [float((~np.isfinite(o)).mean()) for o in floats if o.size]
@@ -286,6 +299,7 @@ class CodeReference:
                 self._racing.close()
             self._racing = self._start(self.plain, self.signature, len(keys))
             self._empty = min(self._racing.run(0, 0, 10.0) for _ in range(5))
+        self._racing.run(0, 1, 120.0)  # as the candidate has just been called, too
         for slot, key in zip(self._racing.arena.layout.slots, keys):
             values = iter(self.cases[key])
             for buffer, argument in zip(slot, self.signature.arguments):
@@ -306,7 +320,7 @@ def _oracle_source(record: Record) -> str:
     header = Path(__file__).with_name("oracle.h").read_text()
     code = re.sub(r"^\s*#\s*include[^\n]*", "", record.c_code, flags=re.M)
     code = _PUN.sub(lambda m: f"from_bits({m[2] or m[3]})", code).replace('extern "C"', "")
-    parts = ["#include <cmath>", "#include <cstdint>", "#include <cstdlib>", "#include <cstring>", "#include <memory>", "#define restrict __restrict__"]
+    parts = ["#include <cmath>", "#include <cstdint>", "#include <cstdlib>", "#include <cstring>", "#include <type_traits>", "#define restrict __restrict__"]
     for noisy, space in ((0, "warploom_exact"), (1, "warploom_noisy")):
         parts += [f"#undef WL_NOISY\n#undef WL_SPACE\n#define WL_NOISY {noisy}", header]
         parts += [f"namespace {space} {{\n#define float Real\n{code}\n#undef float", _call(record), "}"]
@@ -336,11 +350,13 @@ def _call(record: Record) -> str:
     for a in record.arguments:
         n = max(1, int(np.prod(a.shape, dtype=np.int64)))
         inner = "Real" if a.dtype == "float32" else _c_type(a)
-        lines.append(f"  std::unique_ptr<{inner}[]> in_{a.name}(new {inner}[{n}]);")
-        passed[a.name] = f"in_{a.name}.get()" if a.dtype != "bool" else f"reinterpret_cast<bool*>(in_{a.name}.get())"
+        lines.append(f"  {inner}* in_{a.name} = static_cast<{inner}*>(std::malloc({n} * sizeof({inner})));")
+        passed[a.name] = f"in_{a.name}" if a.dtype != "bool" else f"reinterpret_cast<bool*>(in_{a.name})"
         lines.append(f"  for (int64_t i = 0; i < {n}; ++i) in_{a.name}[i] = {inner}({a.name}[i]);")
         if a.role == "output":
             value = f"in_{a.name}[i].v" if inner == "Real" else f"in_{a.name}[i]"
             after.append(f"  for (int64_t i = 0; i < {n}; ++i) {a.name}[i] = {value};")
     call = f"  {record.entry}({', '.join(passed[a.name] for a in record.arguments)});"
-    return "\n".join([f"static void wl_call({', '.join(_parameters(record))}) {{", "  (void)control;", *lines, call, *after, "}"])
+    freed = [f"  std::free(in_{a.name});" for a in record.arguments]
+    head = f"static void wl_call({', '.join(_parameters(record))}) {{"
+    return "\n".join([head, "  (void)control;", *lines, call, *after, *freed, "}"])

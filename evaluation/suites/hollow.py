@@ -7,25 +7,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..build import NotBuilt
-from ..candidate import Candidate
 from ..contained import Ended
 from ..correctness import poison
-from ..judge import Judge
-from ..workers import maker_for
+from ..workers import NativeMaker
 from .code_reference import CodeReference
 
 
-def hollow(reference: CodeReference, judge: Judge, candidate: Candidate) -> str:
-    """One line that says in which way the answer is hollow, "" where it is not."""
-    try:
-        maker = maker_for(candidate, judge.sandbox, judge.threads, {})
-        maker.describe(reference.describe(), reference)
-    except NotBuilt:
-        return ""
+def hollow(reference: CodeReference, maker: NativeMaker, threads: int) -> str:
+    """One line that says in which way the built answer is hollow, "" where it is not."""
     cases = [reference.inputs_of(name, seed) for name, seed in ((reference.own, 21), (reference.own, 22), ("normal", 23))]
     try:
-        contained = maker.start((None,) * len(reference.signature.arguments), 2, judge.threads)
+        contained = maker.start((None,) * len(reference.signature.arguments), 2, threads)
     except Ended:
         return ""
     try:

@@ -8,12 +8,12 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass, field, replace
 
-from ...ir.diagnostic import WarploomError
-from ..build import NotBuilt, build
-from ..candidate import Candidate
+from ..build import NotBuilt
 from ..judge import Judge
-from ..verdict import CannotJudge, Finding, Verdict, rejected
+from ..verdict import CannotJudge, Finding, Verdict
+from ..workers import NativeMaker
 from .answer import NoEntry, Unit, unit_of
+from .builds import Builds
 from .code_reference import CodeReference
 from .hollow import hollow
 from .record import Record
@@ -71,6 +71,7 @@ class Scorer:
 
     def __init__(self, judge: Judge):
         self.judge = judge
+        self.builds = Builds(judge.sandbox)
 
     def score(self, record: Record, code: str) -> Outcome:
         """One answer's outcome. Raises `CannotJudge` where the record gives no verdict."""
@@ -85,45 +86,45 @@ class Scorer:
 
     def _score_code(self, record: Record, code: str) -> Outcome:
         try:
-            unit = compiling_unit(code, record, self.judge)
+            unit = compiling_unit(code, record, self.builds)
         except NoEntry as error:
             return Outcome("extraction", str(error))
         except NotBuilt as error:
             return Outcome("compile-error", error.finding.message, reasons=("compile-error",))
-        with open_reference(record, self.judge) as reference:
+        library = self.builds.library(unit.text, unit.language)
+        with open_reference(record, self.builds, self.judge.threads) as reference:
             description = reference.describe()
-            candidate = Candidate("answer", unit.language, unit.text)
-            verdict = self.judge.verdict_against(record.id, reference, description, candidate)
-            made = outcome_of(verdict, "c_code")
-            if made.verdict in _NUMERIC and (why := hollow(reference, self.judge, candidate)):
+            maker = NativeMaker(library, unit.text, self.judge.sandbox)
+            made = outcome_of(self.judge.verdict_against(record.id, reference, description, maker), "c_code")
+            if made.verdict in _NUMERIC and (why := hollow(reference, maker, self.judge.threads)):
                 made = replace(made, verdict="hollow", detail=why)
         return replace(made, notes=(*unit.notes, *made.notes))
 
 
 @contextlib.contextmanager
-def open_reference(record: Record, judge: Judge):
+def open_reference(record: Record, builds: Builds, threads: int):
     """The record's C code as a reference, ended afterwards. Raises `CannotJudge`."""
     with tempfile.TemporaryDirectory(
         prefix="warploom-record-", dir=_MEMORY if os.path.isdir(_MEMORY) else None, ignore_cleanup_errors=True
     ) as folder:
         try:
-            reference = CodeReference(record, judge.sandbox, judge.threads, folder)
+            reference = CodeReference(record, builds, threads, folder)
         except NoEntry as error:
             raise CannotJudge(f"its C side: {error}") from None
         with contextlib.closing(reference):
             yield reference
 
 
-def compiling_unit(code: str, record: Record, judge: Judge) -> Unit:
+def compiling_unit(code: str, record: Record, builds: Builds) -> Unit:
     """The answer's unit in the language that its text asks for, in the other one where it does not compile so. Raises `NotBuilt`, `NoEntry`."""
     unit = unit_of(code, record)
     try:
-        build(unit.text, unit.language, judge.sandbox)
+        builds.library(unit.text, unit.language)
         return unit
     except NotBuilt:
         other = unit_of(code, record, "c" if unit.language == "c++" else "c++")
         with contextlib.suppress(NotBuilt):
-            build(other.text, other.language, judge.sandbox)
+            builds.library(other.text, other.language)
             return replace(other, notes=(*other.notes, f"compiled as {other.language}"))
         raise
 
@@ -151,7 +152,3 @@ def outcome_of(verdict: Verdict, baseline: str) -> Outcome:
 def _said(finding: Finding) -> str:
     return f"{finding.message} ({finding.where})" if finding.where else finding.message
 
-
-def failed_to_judge(error: WarploomError) -> Verdict:
-    """A verdict for a judge that could not finish: the message is kept, nothing is accepted."""
-    return rejected([Finding("crash", error.message)])

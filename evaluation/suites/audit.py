@@ -1,0 +1,98 @@
+"""A record comes in, what is wrong or weak about it goes out, without any model.
+
+Defective: a side does not run, or the two contradict each other. Weak: the published test lets a hollow answer pass (zeros, a
+constant, an input copied, an empty function), or its output is constant or NaN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from ..judge import Judge
+from ..verdict import CannotJudge
+from . import published
+from .builds import Builds
+from .code_reference import CodeReference
+from .cuda_side import examine
+from .record import Record
+from .score import open_reference
+from .torch_operators import by_torch
+
+
+@dataclass(frozen=True)
+class Audit:
+    """`defects` make a record unfit; `weak` says what its published test lets pass; `facts` is what was seen; `sidecar` its launches."""
+
+    id: str
+    defects: tuple[str, ...] = ()
+    weak: tuple[str, ...] = ()
+    facts: dict[str, str] = field(default_factory=dict)
+    sidecar: str = ""
+
+    def to_dict(self) -> dict:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def audit(record: Record, judge: Judge) -> Audit:
+    """Examines one record. Raises `MissingTool` where the machine lacks something."""
+    if record.defects:
+        return Audit(record.id, record.defects)
+    if record.task is not None:
+        from .extension import audit_extension
+
+        return audit_extension(record, judge)
+    try:
+        with open_reference(record, Builds(judge.sandbox), judge.threads) as reference:
+            return _audited(record, reference, judge)
+    except CannotJudge as error:
+        return Audit(record.id, (error.message,))
+
+
+def _audited(record: Record, reference: CodeReference, judge: Judge) -> Audit:
+    values = published.inputs(record)
+    facts = {"c": "runs", "inputs": reference.own, **{f"note {i}": n for i, n in enumerate(reference.notes)}}
+    try:
+        weak = _weaknesses(record, values, reference.single(values))
+    except CannotJudge as error:
+        weak = (f"the published inputs are none for it: {error.message}",)
+        reference.restart()
+    cuda = examine(record, reference, judge.sandbox)
+    facts["cuda"] = f"agrees with C (error {cuda.error:.1e}, binding {cuda.tried})" if cuda.agrees else cuda.why
+    defects = () if cuda.agrees else (cuda.why,)
+    torch_says = by_torch(record, reference)
+    if torch_says is not None:
+        facts["torch"] = "agrees with torch" if torch_says.agrees else torch_says.why
+    return Audit(record.id, defects, weak, facts, cuda.sidecar)
+
+
+def _weaknesses(record: Record, values: list[np.ndarray], outputs: list[np.ndarray]) -> tuple[str, ...]:
+    found = []
+    if any(o.dtype.kind == "f" and np.isnan(o).any() for o in outputs):
+        found.append("NaN in the output under the published inputs")
+    if all(o.size > 1 and _one_value(o) for o in outputs):
+        found.append("constant output under the published inputs")
+    passing = [name for name, made in _hollow_answers(values, outputs) if _passes(outputs, made)]
+    if passing:
+        found.append("its published test accepts " + ", ".join(passing))
+    return tuple(found)
+
+
+def _hollow_answers(values: list[np.ndarray], outputs: list[np.ndarray]):
+    """(name, outputs) of answers that compute nothing; the benchmark zeroes outputs, so an empty function gives zeros."""
+    yield "zeros (also an empty function)", [np.zeros_like(o) for o in outputs]
+    yield "a constant", [np.full_like(o, o.reshape(-1)[0] if o.size > 1 else 0) for o in outputs]
+    for number, value in enumerate(values):
+        if all(value.size >= o.size and value.dtype == o.dtype for o in outputs):
+            yield f"a copy of input {number}", [value.reshape(-1)[: o.size].reshape(o.shape) for o in outputs]
+
+
+def _passes(outputs: list[np.ndarray], made: list[np.ndarray]) -> bool:
+    return all(published.agree(o, m) for o, m in zip(outputs, made))
+
+
+def _one_value(x: np.ndarray) -> bool:
+    first = x.reshape(-1)[0]
+    return bool(np.isnan(x).all()) if x.dtype.kind == "f" and np.isnan(first) else bool((x == first).all())
