@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 from torch.utils import _pytree as pytree
@@ -40,6 +41,7 @@ from .evaluation.bench.problem import Problem, check_runs, load_problem
 from .evaluation.bench.race import allocator_gain, race
 from .evaluation.bisect import first_wrong
 from .evaluation.difference import Difference
+from .evaluation.lossy import Measured, against_meaning, measure
 from .evaluation.report.collect import extern_rows, kernel_rows, step_lines
 from .evaluation.report.device import device_report
 from .evaluation.report.outcome import outcome
@@ -55,6 +57,7 @@ from .ir.version import VERSION
 from .kernels.failure import reduced as reduced_failure
 from .kernels.failure import worth_reducing
 from .passes.pipeline import Dump, Options, plan
+from .passes.quantize import check_names, quantize
 
 
 class UnknownOption(WarploomError):
@@ -100,6 +103,7 @@ class Compiled:
     name: str = "model"
     differences: list[Difference] = field(default_factory=list)
     remarks: tuple[str, ...] = ()
+    lossy: tuple[Measured, ...] = ()
     _plain: bool = field(init=False)
     _single: bool = field(init=False)
 
@@ -208,9 +212,10 @@ def compile(
     threads: int | None = None,
     dump: Dump | None = None,
 ) -> Compiled | Patchwork:
-    """Compile and verify `model`. `dynamic`: {input name or position: {axis: name}}; `library=False`: no ATen for operators that we own.
+    """Compile and verify `model`. `dynamic`: {input name or position: {axis: name}}; `library=False`: no ATen for operators that we own;
+    `passes`: lossy ones by name (`passes.quantize.FAMILY`), each held to the error that it declares.
 
-    Raises UnsupportedModel, WrongNumbers, MissingTool, BuildFailed, UnknownTarget.
+    Raises UnsupportedModel, WrongNumbers, Inaccurate, UnknownPass, MissingTool, BuildFailed, UnknownTarget.
     """
     _refuse_unknown(passes, kernels)
     if tune:
@@ -226,10 +231,47 @@ def compile(
         if rejection.code != UnsupportedModel.code:
             raise
         return through_dynamo(model, args, settings, rejection, verify)
-    compiled = _finish(exported, weight_slots(model, exported), machine, settings, args, start)
+    slots = weight_slots(model, exported)
+    if passes:
+        return _lossy(exported, slots, tuple(passes), machine, settings, args, verify, start)
+    compiled = _finish(exported, slots, machine, settings, args, start)
     if verify:
         verify_against_eager(model, compiled, args)
     return compiled
+
+
+def _lossy(
+    exported: Exported, slots: Mapping[str, Slot], passes: tuple[str, ...], machine: Machine, settings: Settings,
+    args: tuple[object, ...], verify: bool, start: float,
+) -> Compiled:  # fmt: skip
+    """Compile what lossy passes make of the model: each within its allowance, the result as its exact meaning says."""
+    graph, made = exported.graph, []
+    for name in passes:
+        made.append(quantize(name, graph))
+        graph = made[-1].after
+    given = [_arrays(exported, slots, a) for a in _examples(args)] if verify else []
+    measured = tuple(measure(r, given) for r in made) if verify else ()
+    compiled = _finish(replace(exported, graph=graph), slots, machine, settings, args, start)
+    compiled.lossy = measured
+    for arrays, leaves in zip(given, _examples(args)):
+        ours = [np.asarray(t.detach().float() if t.dtype is torch.bfloat16 else t.detach()) for t in compiled.runtime(compiled.tensors(leaves))]
+        compiled.differences += against_meaning(graph, arrays, ours)
+    wrong = next((d for d in compiled.differences if not d.right), None)
+    if wrong is not None:
+        raise WrongNumbers(f"{wrong.name} differs from what {', '.join(passes)} makes of it: {wrong.why}; {_blame(compiled, args)}")
+    return compiled
+
+
+def _examples(args: tuple[object, ...]) -> list[tuple[object, ...]]:
+    return [args, *(tuple(fresh(args, seed)) for seed in SEEDS)]
+
+
+def _arrays(exported: Exported, slots: Mapping[str, Slot], args: tuple[object, ...]) -> dict[str, np.ndarray]:
+    """NumPy arrays of all graph inputs, weights as they are now."""
+    leaves = exported.flatten(args, {})
+    tensors = iter(value for leaf, value in zip(exported.inputs, leaves) if isinstance(leaf, TensorLeaf))
+    found = {i.name: next(tensors) if i.role == "input" else slots[i.name][0][slots[i.name][1]] for i in exported.graph.inputs}
+    return {n: (t.float() if t.dtype is torch.bfloat16 else t).detach().contiguous().numpy() for n, t in found.items()}  # type: ignore[union-attr]
 
 
 def verify_against_eager(model: Callable[..., object], compiled: Compiled, args: tuple[object, ...]) -> None:
@@ -277,7 +319,7 @@ def describe(compiled: Compiled, timed: Timed | None = None) -> Report:
         kernels=rows, externs=extern_rows(module, seconds), prepared=tuple(p.program.name for p in module.prepare),
         graph=print_graph(compiled.exported.graph), steps=step_lines(module), arena_bytes=bound.arena_bytes,
         times=timed.times if timed else {}, intervals=timed.intervals if timed else {},
-        notes=(*(compiled.remarks or remembered(module, Records(compiled.machine, threads))), *(timed.notes if timed else ())),
+        notes=(*map(str, compiled.lossy), *(compiled.remarks or remembered(module, Records(compiled.machine, threads))), *(timed.notes if timed else ())),
     )  # fmt: skip
 
 
@@ -306,8 +348,7 @@ def time_against_others(compiled: Compiled | Patchwork, problem: Problem, budget
 
 
 def _refuse_unknown(passes: Sequence[str], kernels: object) -> None:
-    if passes:
-        raise UnknownOption(f"no pass {passes[0]!r}", hint="this build has no optional passes")
+    check_names(passes)
     if kernels is not None:
         raise UnknownOption("this build reads no evolve folders (`kernels=`)")
 

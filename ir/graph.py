@@ -18,7 +18,8 @@ operator, all tensors by name, axes 0-based and non-negative:
 
 For Reduce, Window and Scan, `inputs` has one tensor per monoid slot, or one tensor for argmax/argmin (the index slot is the flat
 position within the reduced axes, the windowed plane of the input, or the scan). A Window may be declared one longer per axis than the
-formula gives: its last windows stick out. Contract and Conv of half types accumulate in f32 and round once. A Random target whose name ends
+formula gives: its last windows stick out. Contract and Conv of half types accumulate in f32 and round once
+(a Contract declared f32 does not round); a Contract of u8 or i8 with i8 gives i32. A Random target whose name ends
 in `_` fills a fresh tensor in place; its keyword `layout` is the order of axes in memory that eager's tensor has, draws follow it.
 """
 

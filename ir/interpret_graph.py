@@ -252,7 +252,7 @@ def _taps(op: Window | Conv, tap: Sequence[int], out: Sequence[int], plane: Sequ
 
 # ------------------------------------------------------------------------------------------------ products
 def contract(spec: str, a: Array, b: Array) -> Array:
-    """einsum of two arrays as one batched matrix product; floats in double."""
+    """einsum of two arrays as one batched matrix product; floats in double, 8-bit integers in 64 bits."""
     (left, right), out = spec.split("->")[0].split(","), spec.split("->")[1]
     batch = [c for c in left if c in right and c in out]
     summed = [c for c in left if c in right and c not in out]
@@ -263,7 +263,8 @@ def contract(spec: str, a: Array, b: Array) -> Array:
         moved = x.transpose([letters.index(c) for g in groups for c in g])
         return moved.reshape([int(np.prod([sizes[c] for c in g], dtype=np.int64)) for g in groups])
 
-    product = np.matmul(_wide(grouped(a, left, batch, rows, summed)), _wide(grouped(b, right, batch, summed, columns)))
+    a, b = (x.astype(np.int64) if x.dtype.itemsize == 1 else _wide(x) for x in (a, b))
+    product = np.matmul(grouped(a, left, batch, rows, summed), grouped(b, right, batch, summed, columns))
     order = [*batch, *rows, *columns]
     return product.reshape([sizes[c] for c in order]).transpose([order.index(c) for c in out])
 

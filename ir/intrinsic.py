@@ -1,7 +1,8 @@
 """Intrinsics: named micro-operations on small row-major arrays, with their meaning as program text and their code per target.
 
 Comes in: a Program with Calls. Goes out (`inline_calls`): the same program with each Call replaced by its meaning, which is what the
-verifier and the interpreter look at. A backend prints `targets[target]`, with `{0}`, `{1}`, .. for the operands' addresses.
+verifier and the interpreter look at. A backend prints `targets[target]`, with `{0}`, `{1}`, .. for the operands' addresses; in the text for
+`registers` `{0}` is the C++ variable that holds the first operand, one native vector.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ class Intrinsic:
 
     @cached_property
     def meaning(self) -> Program:
-        return parse_program(self.text)
+        """Writes its first param alone: that is what `kernel.writes` takes of every Call."""
+        meaning = parse_program(self.text)
+        if meaning.written() != (meaning.params[0].name,):
+            raise ValueError(f"{self.name} writes other than its first operand")
+        return meaning
 
     def code(self, target: str) -> str | None:
         return dict(self.targets).get(target)
@@ -56,9 +61,23 @@ def vnni16(c: i32[16], a: u8[4], b: i8[16, 4]):
 """,
             (
                 ("c++", "for (int j = 0; j < 16; j++) for (int q = 0; q < 4; q++) ({0})[j] += (int)({1})[q] * ({2})[j * 4 + q];"),
-                ("avx512vnni", "_mm512_storeu_si512({0}, _mm512_dpbusd_epi32(_mm512_loadu_si512({0}), _mm512_set1_epi32(*(const int*)({1})), _mm512_loadu_si512({2})));"),
+                ("registers", "{0} = dot4({0}, {1}, {2});"),
             ),
             64,
+        ),
+        Intrinsic(
+            "bf16dot16",
+            """
+def bf16dot16(c: f32[16], a: bf16[2], b: bf16[16, 2]):
+    for j in serial(16):
+        for q in serial(2):
+            c[j] += f32(a[q]) * f32(b[j, q])
+""",
+            (
+                ("c++", "for (int j = 0; j < 16; j++) for (int q = 0; q < 2; q++) ({0})[j] += get(({1}) + q) * get(({2}) + j * 2 + q);"),
+                ("registers", "{0} = dot2({0}, {1}, {2});"),
+            ),
+            32,
         ),
     )
 }  # fmt: skip

@@ -75,7 +75,7 @@ class Reduce:
 
 @dataclass(frozen=True)
 class Call:
-    """A named intrinsic on places: each operand is the address of a small row-major array."""
+    """A named intrinsic on places: each operand is the address of a small row-major array. It writes the first and reads all."""
 
     intrinsic: str
     operands: tuple[Load, ...]
@@ -141,7 +141,7 @@ def writes(s: Stmt) -> tuple[str, ...]:
         return (s.buffer,)
     if isinstance(s, Reduce):
         return tuple(t.buffer for t in (*s.targets, *s.running))
-    return tuple(o.buffer for o in s.operands) if isinstance(s, Call) else ()
+    return (s.operands[0].buffer,) if isinstance(s, Call) else ()
 
 
 def reads(s: Stmt) -> Iterator[Load]:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 ISAS = {"avx512": (16, 32), "avx2": (8, 16), "portable": (4, 16), "cuda": (32, 255)}
 """ISA -> (float32 lanes of a vector register, vector registers); of a GPU the threads of a warp, and registers of a thread."""
 
+DOTS = {"u8": ("vnni16", "avx512_vnni"), "bf16": ("bf16dot16", "avx512_bf16")}
+"""Dtype -> (intrinsic of `ir.intrinsic`, the CPU feature it needs)."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -37,6 +40,11 @@ class Machine:
     def registers(self) -> int:
         """Vector registers."""
         return ISAS[self.isa][1]
+
+    def dot(self, dtype: str) -> str:
+        """The intrinsic that sums products of neighbours, by the dtype of its left side; empty where there is none."""
+        name, feature = DOTS.get(dtype, ("", ""))
+        return name if self.isa == "avx512" and feature in self.features else ""
 
     def floor_seconds(self, flops: float, nbytes: float, threads: int = 1) -> float:
         """The roofline (Williams et al. 2009): no run is shorter than its arithmetic at peak or its bytes at full bandwidth. Data that

@@ -129,13 +129,23 @@ def _contract(op: Contract, types: Types, declared: Sequence[TensorType]) -> tup
         raise IllegalProgram(f"'{op.spec}' does not fit ranks {len(a.shape)} and {len(b.shape)}")
     if any(len(set(t)) != len(t) for t in (left, right, out)) or not set(left) ^ set(right) <= set(out) <= set(left + right):
         raise IllegalProgram(f"'{op.spec}' has a repeated or a lone letter")
-    if a.dtype != b.dtype or a.dtype == BOOL:
+    dtype = product_dtype(a.dtype, b.dtype, declared[0].dtype)
+    if dtype is None:
         raise TypeMismatch(f"a contraction of {a.dtype} and {b.dtype}")
     sizes = dict(zip(left, a.shape))
     for c, d in zip(right, b.shape):
         if not same_size(sizes.setdefault(c, d), d):
             raise TypeMismatch(f"letter {c} is {print_expr(sizes[c])} on one side and {print_expr(d)} on the other")
-    return (TensorType(a.dtype, tuple(sizes[c] for c in out)),)
+    return (TensorType(dtype, tuple(sizes[c] for c in out)),)
+
+
+def product_dtype(a: str, b: str, declared: str) -> str | None:
+    """What a contraction of these gives: 8-bit integers give i32, half types themselves or, where so declared, f32."""
+    if b == "i8" and a in ("u8", "i8") and declared == "i32":
+        return "i32"
+    if a != b or a == BOOL:
+        return None
+    return "f32" if a in ("f16", "bf16") and declared == "f32" else a
 
 
 def same_size(a: Expr, b: Expr) -> bool:

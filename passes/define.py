@@ -54,9 +54,10 @@ def accumulator(dtype: str) -> str:
     return "f32" if dtype in ("f16", "bf16") else dtype
 
 
-def wide(e: Expr, dtype: str) -> Expr:
-    """An operand of a product in its accumulator's dtype."""
-    return e if accumulator(dtype) == dtype else Cast(accumulator(dtype), e)
+def wide(e: Expr, dtype: str, into: str = "") -> Expr:
+    """An operand of a product in its accumulator's dtype (`into`: what the product is declared to give)."""
+    target = accumulator(into or dtype)
+    return e if target == dtype else Cast(target, e)
 
 
 def identity(monoid: str, slot: int, dtype: str) -> Expr:
@@ -150,7 +151,8 @@ def _contract(node: Node, types: Types) -> Definition:
     name.update({c: Var(f"i{d}") for d, c in enumerate(out)})
     name.update({c: Var(f"r{d}") for d, c in enumerate(reduced)})
     a, b = Load(op.a, tuple(name[c] for c in left)), Load(op.b, tuple(name[c] for c in right))
-    product = Op("*", (wide(a, types[op.a].dtype), wide(b, types[op.b].dtype)))
+    into = node.outputs[0].type.dtype
+    product = Op("*", (wide(a, types[op.a].dtype, into), wide(b, types[op.b].dtype, into)))
     return Definition(node, tuple(sizes[c] for c in out), tuple(sizes[c] for c in reduced), "add", (product,), kind="contract")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from ..ir.expr import Const, Expr, Load, Op, Var, add, as_int, ceildiv, floordiv, mod, mul
-from ..ir.graph import Contract, Conv, Graph, Map, Node, Reshape, TensorType, Value, operands
+from ..ir.graph import Contract, Conv, Graph, Map, Node, Reduce, Reshape, TensorType, Value, operands
 from ..ir.machine import Machine
 from .decisions import Decisions
 
@@ -21,7 +21,10 @@ Packs = dict[str, dict[str, "Packed"]]
 
 @dataclass(frozen=True)
 class Packed:
-    """`name` holds `source` as (lead dims, tiled//tile, rest dims, tiled%tile), zero past the end."""
+    """`name` holds `source` as (lead dims, tiled//tile, rest dims, tiled%tile), zero past the end.
+
+    With a `group` that many neighbours along the last of the rest dims come innermost: (.., rest//group, tiled%tile, rest%group).
+    """
 
     source: str
     name: str
@@ -29,15 +32,22 @@ class Packed:
     lead: tuple[int, ...]
     rest: tuple[int, ...]
     tile: int
+    group: int = 1
 
     def index(self, old: tuple[Expr, ...]) -> tuple[Expr, ...]:
         """Where the element at an index of the source lies."""
         x = old[self.tiled]
+        if self.group > 1:
+            *rest, last = (old[d] for d in self.rest)
+            places = (floordiv(x, self.tile), *rest, floordiv(last, self.group), mod(x, self.tile), mod(last, self.group))
+            return (*(old[d] for d in self.lead), *places)
         return (*(old[d] for d in self.lead), floordiv(x, self.tile), *(old[d] for d in self.rest), mod(x, self.tile))
 
     def node(self, types: dict[str, TensorType], origin: str) -> Node:
         """The map that packs."""
         t = types[self.source]
+        if self.group > 1:
+            return self._grouped(t, origin)
         shape = (*(t.shape[d] for d in self.lead), ceildiv(t.shape[self.tiled], self.tile), *(t.shape[d] for d in self.rest), Const(self.tile))
         index: dict[int, Expr] = {d: Var(f"i{k}") for k, d in enumerate((*self.lead, self.tiled, *self.rest))}
         index[self.tiled] = add(mul(Var(f"i{len(self.lead)}"), self.tile), Var(f"i{len(shape) - 1}"))
@@ -49,13 +59,32 @@ class Packed:
         return Node((Value(self.name, TensorType(t.dtype, shape)),), Map(value), origin)
 
 
+    def _grouped(self, t: TensorType, origin: str) -> Node:
+        """The same with groups; the last of the rest dims is a multiple of the group."""
+        outer, last = self.rest[:-1], self.rest[-1]
+        order = (*self.lead, self.tiled, *outer, last)
+        shape = [t.shape[d] for d in order]
+        shape[len(self.lead)] = ceildiv(t.shape[self.tiled], self.tile)
+        shape[-1] = floordiv(t.shape[last], self.group)
+        index: dict[int, Expr] = {d: Var(f"i{k}") for k, d in enumerate(order)}
+        index[self.tiled] = add(mul(Var(f"i{len(self.lead)}"), self.tile), Var(f"i{len(shape)}"))
+        index[last] = add(mul(Var(f"i{len(shape) - 1}"), self.group), Var(f"i{len(shape) + 1}"))
+        value: Expr = Load(self.source, tuple(index[d] for d in range(len(t.shape))))
+        size = as_int(t.shape[self.tiled])
+        if size is None or size % self.tile:
+            zero = Const(0.0) if t.dtype[0] in "fb" else Const(0)
+            value = Op("select", (Op("<", (index[self.tiled], t.shape[self.tiled])), value, zero))
+        full = (*shape, Const(self.tile), Const(self.group))
+        return Node((Value(self.name, TensorType(t.dtype, full)),), Map(value), origin)
+
+
 def weights_alone(graph: Graph) -> frozenset[str]:
     """Values that depend on weights alone, and on none that the run updates."""
     changed = {name for name, _ in graph.updates}
     still = {i.name for i in graph.inputs if i.role != "input" and i.name not in changed}
     for node in graph.nodes:
         reads = operands(node.op)
-        if isinstance(node.op, (Map, Reshape)) and reads and all(r in still for r in reads):
+        if isinstance(node.op, (Map, Reshape, Reduce)) and reads and all(r in still for r in reads):
             still.update(v.name for v in node.outputs)
     return frozenset(still)
 
@@ -91,6 +120,8 @@ def pack_operands(
 def _wanted(
     node: Node, types: dict[str, TensorType], machine: Machine, still: frozenset[str], decisions: Decisions
 ) -> list[Packed]:
+    if isinstance(node.op, Contract) and types[node.op.b].dtype in DOT_GROUP:
+        return _dot(node, node.op, types, machine, still)
     if node.outputs[0].type.dtype != "f32":
         return []
     if isinstance(node.op, Contract):
@@ -161,6 +192,23 @@ def _contract(
         height = tile_rows(rows, tile, machine)
         out.append(_layout(node, r.a, r.a_letters, r.m, r.reduced, decisions.choose(f"rows {name}", height, _near(height))))
     return out
+
+
+DOT_GROUP = {"i8": 4, "bf16": 2}
+"""Dtype of a weight -> neighbours that a dot-product instruction sums."""
+
+
+def _dot(node: Node, op: Contract, types: dict[str, TensorType], machine: Machine, still: frozenset[str]) -> list[Packed]:
+    """A weight in groups for dot-product instructions; without such an instruction each on its own."""
+    r = roles(op)
+    if r is None or r.b not in still or len(r.reduced) != 1 or r.b != op.b:
+        return []
+    size, group = dict(zip(r.b_letters, types[r.b].shape)), DOT_GROUP[types[r.b].dtype]
+    depth = as_int(size[r.reduced])
+    if not machine.dot(types[r.a].dtype) or depth is None or depth % group:
+        group = 1
+    packed = _layout(node, r.b, r.b_letters, r.n, r.reduced, 2 * machine.lanes)
+    return [replace(packed, group=group)]
 
 
 def _near(height: int) -> tuple[int, ...]:

@@ -35,15 +35,16 @@ CHUNK = 16
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a contraction: loop axis, dim that they depend on, their number as an expression of that dim."""
+    """The rows of a contraction: loop axis, the axis along the lanes, the dim that their number depends on (None: on none), that number."""
 
     axis: str
     lanes: str
-    dim: Dim
+    dim: Dim | None
     extent: Expr
 
     def count(self, value: int) -> int:
         """Rows at a value of the dim."""
+        assert self.dim is not None
         rows = as_int(simplify(substitute(self.extent, {self.dim.name: Const(value)})))
         assert rows is not None
         return rows
@@ -77,6 +78,7 @@ def dynamic_rows(program: Program) -> Rows | None:
 
 
 def _rises(rows: Rows) -> bool:
+    assert rows.dim is not None
     first = rows.count(rows.dim.lo)
     return rows.dim.lo >= 1 and 0 < first < rows.count(rows.dim.lo + 1)
 
@@ -84,7 +86,7 @@ def _rises(rows: Rows) -> bool:
 def padded(draft: Draft, finish: Callable[[Draft], None], recipe: Recipe | None = None) -> bool:
     """Make `draft` a dispatch over variants, each one finished by `finish` (which binds blocks). False: this is no contraction for it."""
     rows = dynamic_rows(draft.program)
-    if rows is None:
+    if rows is None or rows.dim is None:
         return False
     recipe = recipe or float_tile
     most = _most_rows(draft, rows)
@@ -127,6 +129,7 @@ def relative_costs(most: int, choices: Choices | Mapping[str, int]) -> dict[int,
 
 def table(rows: Rows, most: int, costs: Mapping[int, float]) -> dict[int, tuple[Range, ...]]:
     """Height -> ranges of the dim, total and disjoint. Up to half of the tallest tile every number of rows has a height of its own."""
+    assert rows.dim is not None
     lo, hi = rows.dim.lo, rows.dim.hi
     picked: list[tuple[int, int]] = []
     value = lo
@@ -174,7 +177,7 @@ def float_tile(draft: Draft, rows: Rows, height: int, copied: bool) -> bool:
     lanes = [a for a in (f"{n}1", f"{n}2") if draft.has(a)]
     if not all(draft.attempt(f"expand({', '.join([row_inner, *pair, lane])})") for lane in lanes):
         return False
-    if copied and not copy_rows(draft, rows, (row_outer, reduced[0], row_inner, reduced[1]) if chunked else (row_outer, row_inner, *reduced)):
+    if not copied_tile(draft, rows, (row_outer, reduced[0], row_inner, reduced[1]) if chunked else (row_outer, row_inner, *reduced), copied):
         return False
     hold_columns(draft, inner, [*pair, *lanes])
     loop_epilogue(draft, row_inner, [*lanes, *pair])
@@ -208,8 +211,17 @@ def two_panels(draft: Draft, rows: Rows, height: int) -> list[str]:
     return [inner] if done else []
 
 
+def copied_tile(draft: Draft, rows: Rows, by: tuple[str, ...], copied: bool) -> bool:
+    """Sums without conditions: where rows are copied the missing ones are zeros, columns past the end are never stored."""
+    if copied and not copy_rows(draft, rows, by):
+        return False
+    for name in guarded_accumulators(draft):
+        draft.attempt(f"unguard({name})")
+    return not copied or not guarded_accumulators(draft)
+
+
 def copy_rows(draft: Draft, rows: Rows, by: tuple[str, ...]) -> bool:
-    """A's rows in whole tiles, zero past the end; what the sums read there is 0, so that they need no condition."""
+    """A's rows in whole tiles, zero past the end."""
     m = rows.axis
     source = next((x.buffer for x in _factors(draft) if f"{m}0" in {v for i in x.index for v in names(i)}), None)
     if source is None:
@@ -217,8 +229,6 @@ def copy_rows(draft: Draft, rows: Rows, by: tuple[str, ...]) -> bool:
     outer = [loop.axis for loop in nest_of(draft.program.body[:1]) if loop.axis in _around(draft, source)]
     at = outer[-1] if outer else "root"
     if not draft.attempt(f"stage({source}, {at}, ({', '.join(by)}), scratch)"):
-        return False
-    if not all(draft.attempt(f"unguard({name})") for name in guarded_accumulators(draft)):
         return False
     last, row = by[-1], f"{m}1"
     fresh = draft.fresh(f"{last}c")

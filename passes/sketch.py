@@ -20,8 +20,9 @@ from ..ir.verify import verify
 from .decisions import Choices
 from .draft import Draft, nest_of, stride
 from .indexing import ravel
-from .pad import padded
+from .pad import float_tile, padded
 from .sketch_contract import RULES
+from .sketch_dot import dot_intrinsic, dot_rows, dot_tile
 
 STREAM_BYTES = 8 << 20
 """Outputs of this size and more are written past the caches: they would not stay there, and reading them before writing costs a pass."""
@@ -36,7 +37,7 @@ def sketch(program: Program, kind: str, machine: Machine, choices: Mapping[str, 
 
         return sketch_gpu(program, kind, machine, choices)
     draft = Draft(program=program, machine=machine, choices=choices or {})
-    if kind == "contract" and padded(draft, _finish):
+    if kind == "contract" and _served(draft):
         verify(draft.program)
         return draft
     for rule in (*RULES.get(kind, ()), rows):
@@ -47,6 +48,19 @@ def sketch(program: Program, kind: str, machine: Machine, choices: Mapping[str, 
     _finish(draft)
     verify(draft.program)
     return draft
+
+
+def _served(draft: Draft) -> bool:
+    """Products with dot-product instructions, and all whose number of rows is known at run time only."""
+    dot = dot_intrinsic(draft) is not None
+    if padded(draft, _finish, dot_tile if dot else float_tile):
+        return True
+    before = draft.program, list(draft.steps)
+    if not dot or not dot_rows(draft):
+        draft.program, draft.steps = before
+        return False
+    _finish(draft)
+    return True
 
 
 def _finish(draft: Draft) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ...ir.diagnostic import IllegalProgram, IllegalStep
 from ...ir.expr import ZERO, Const, Expr, Load, Op, Var, children, loads, rebuild, simplify, substitute
 from ...ir.intrinsic import INTRINSICS, Intrinsic, meaning_of
-from ...ir.kernel import Body, Call, For, If, Program, Reduce, Stmt, Store, statements, substitute_axes
+from ...ir.kernel import Body, Call, For, If, Program, Reduce, Stmt, Store, map_expressions, statements, substitute_axes
 from ...ir.scope import Scope, written_names
 from .step import Step, chain, edit_loops, extent, loops_of, mentions, need_axes, nest, refuse, tidy, touched
 
@@ -113,7 +113,7 @@ class Tensorize(Step):
             if [x.axis for x in loops] != list(self.axes) or len(loops) != len(heads) or len(core) != 1:
                 return (loop,)
             try:
-                return (self._call(p, known, loops, core[0]),)
+                return (self._call(p, known, loops, _folded(core[0], scope, loops)),)
             except IllegalStep as e:
                 reasons.append(e)
                 return (loop,)
@@ -148,6 +148,13 @@ class Tensorize(Step):
         names = {x.axis: Var(y.axis) for x, y in zip(loops_of(meant), loops)}
         if tidy(substitute_axes(body, dict(names))) != tidy((core,)):
             raise refuse(p, core, f"the operands of {known.name} are not dense here")
+
+
+def _folded(core: Stmt, scope: Scope, loops: list[For]) -> Stmt:
+    """The statement with its indices simplified by the ranges of the axes around it."""
+    for loop in loops:
+        scope = scope.enter(loop)
+    return map_expressions((core,), lambda e: simplify(e, scope.ranges))[0]
 
 
 def _at(place: Load, axes: dict[str, Const]) -> Load:

@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ....ir.diagnostic import IllegalProgram
-from ....ir.expr import Const, Expr, Op, Var, add, as_int, bounds, floordiv, mul, names
-from ....ir.kernel import Alloc, Body, Buffer, Call, For, If, Program
+from ....ir.expr import Const, Expr, Load, Op, Var, add, as_int, bounds, floordiv, mul, names
+from ....ir.intrinsic import INTRINSICS
+from ....ir.kernel import Alloc, Body, Buffer, Call, For, If, Program, Stmt
 from ....ir.text import print_expr
 from ....ir.types import BYTES
 from .expand import Env, as_ranges, dim_ranges, fold, inside, places, varies
@@ -40,12 +41,13 @@ class Home:
 
 @dataclass(frozen=True)
 class Access:
-    """One use of a buffer: below which vector loop (axis and extent) and parallel region it stands."""
+    """One use of a buffer: below which vector loop (axis and extent) and parallel region it stands; `call`: the intrinsic that is given
+    its address, `vector` where that intrinsic takes a whole native vector in a register."""
 
     index: tuple[Expr, ...]
     lane: tuple[str, int] | None
     region: int
-    call: bool = False
+    call: str = ""
 
 
 @dataclass
@@ -92,6 +94,14 @@ def _collect(p: Program) -> dict[str, Uses]:
     return collector.uses
 
 
+def _held(s: Stmt, place: Load) -> str:
+    """How a statement's intrinsic takes a place."""
+    if not isinstance(s, Call):
+        return ""
+    in_register = INTRINSICS[s.intrinsic].code("registers") is not None and place is s.operands[0]
+    return "vector" if in_register else s.intrinsic
+
+
 class _Collector:
     def __init__(self, dims: frozenset[str]):
         self.dims = dims
@@ -104,7 +114,7 @@ class _Collector:
                 self.uses[s.buffer.name] = Uses(s.buffer, lane, region, env, self.dims)
             for place in places(s):
                 if place.buffer in self.uses:
-                    self.uses[place.buffer].accesses.append(Access(place.index, lane, region, isinstance(s, Call)))
+                    self.uses[place.buffer].accesses.append(Access(place.index, lane, region, _held(s, place)))
             if isinstance(s, For):
                 self._loop(s, env, lane, region)
             elif isinstance(s, If):
@@ -139,7 +149,7 @@ def _home(u: Uses, lanes: int, uses: dict[str, Uses]) -> Home:
         named = _constant(u, len(u.buffer.shape)) and count * vectors <= NAMED
         return Home("register", wide=True, named=named, private=True, vectors=vectors)
     small = count is not None and count * BYTES[u.buffer.dtype] <= STACK_BYTES
-    if u.buffer.space != "scratch" and small and same_region and not any(a.call for a in u.accesses):
+    if u.buffer.space != "scratch" and small and same_region and all(a.call in ("", "vector") for a in u.accesses):
         register = _register(u, lanes, count or 0, {n for n, x in uses.items() if x.lane is not None})
         if register:
             return register
@@ -153,7 +163,7 @@ def _register(u: Uses, lanes: int, count: int, private: set[str]) -> Home | None
         vectors = -(-(as_int(u.buffer.shape[-1]) or 0) // lanes)
         named = _constant(u, len(u.buffer.shape) - 1) and -(-count // lanes) <= NAMED
         return Home("register", wide=True, named=named, vectors=vectors)
-    uniform = all(a.lane is None or not any(varies(i, a.lane[0], private) for i in a.index) for a in u.accesses)
+    uniform = not any(a.call for a in u.accesses) and all(a.lane is None or not any(varies(i, a.lane[0], private) for i in a.index) for a in u.accesses)
     if uniform and count <= NAMED and _constant(u, len(u.buffer.shape)):
         return Home("register", named=True)
     return None
@@ -164,7 +174,10 @@ def _constant(u: Uses, dims: int) -> bool:
 
 
 def _on_lanes(b: Buffer, a: Access, lanes: int, private: set[str]) -> bool:
-    """The last index is the vector axis plus a whole number of native vectors, the others are alike on all lanes."""
+    """The last index is the vector axis plus a whole number of native vectors, the others are alike on all lanes. An intrinsic takes a whole
+    vector of the right length, at a place known now."""
+    if a.call:
+        return lanes == 16 and all(as_int(i) is not None for i in a.index) and (as_int(a.index[-1]) or 0) % lanes == 0
     if a.lane is None or not a.index or any(varies(i, a.lane[0], private) for i in a.index[:-1]):
         return False
     first = lane_offset(a.index[-1], a.lane[0])

@@ -265,16 +265,23 @@ class Statements(Reductions):
 
     # -------------------------------------------------------------------------------- intrinsics
     def _call(self, s: Call) -> None:
-        pointers = [f"({self.pointer(o.buffer, self.offset(o.buffer, o.index))})" for o in s.operands]
-        intrinsic = INTRINSICS[s.intrinsic]
-        vnni = intrinsic.code("avx512vnni")
-        if vnni:
-            self.writer.raw("#if defined(__AVX512VNNI__) && WL_AVX512")
-            self.writer.line(vnni.format(*pointers))
-            self.writer.raw("#else")
-        self.writer.line((intrinsic.code("c++") or "").format(*pointers))
-        if vnni:
-            self.writer.raw("#endif")
+        pointers = [self.pointer(o.buffer, self.offset(o.buffer, o.index)) for o in s.operands[1:]]
+        intrinsic, first = INTRINSICS[s.intrinsic], s.operands[0]
+        if self.homes[first.buffer].wide:
+            variable = self.whole_vector(first.buffer, first.index)
+            return self.writer.line((intrinsic.code("registers") or "").format(variable, *pointers))
+        pointers.insert(0, self.pointer(first.buffer, self.offset(first.buffer, first.index)))
+        self.writer.line((intrinsic.code("c++") or "").format(*(f"({p})" for p in pointers)))
+
+    def whole_vector(self, buffer: str, index: tuple[Expr, ...]) -> str:
+        """The C++ variable of the native vector that begins at a place."""
+        last = (as_int(self.fold(index[-1])) or 0) // self.lanes
+        home, b = self.homes[buffer], self.buffers[buffer]
+        parts = [*(as_int(self.fold(i)) for i in index[:-1]), last]
+        extents = [*(as_int(d) for d in b.shape[:-1]), home.vectors]
+        if home.named:
+            return "_".join([self.name(buffer), *(str(p) for p, d in zip(parts, extents) if d != 1)])
+        return self.name(buffer) + "".join(f"[{p}]" for p in parts)
 
 
 def _perfect_nest(s: For) -> list[For]:
