@@ -46,7 +46,7 @@ def load_extension(
     name = "emulated_" + hashlib.sha256("\0".join([*texts, *defines, *flags, extra, header_stamp()]).encode()).hexdigest()[:20]
     rewritten = [rewrite(text, swap_device=True) for text in texts]
     path = build_extension(name, files, rewritten, include=include, defines=defines, flags=flags, extra=extra)
-    return _import(name, path)
+    return import_extension(name, path)
 
 
 def build_extension(
@@ -96,7 +96,8 @@ def _flags() -> tuple[str, ...]:
     )
 
 
-def _import(name: str, path: Path) -> ModuleType:
+def import_extension(name: str, path: Path) -> ModuleType:
+    """Imports a built extension whose module is called `name`."""
     _expose_torch()
     loader = importlib.machinery.ExtensionFileLoader(name, str(path))
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)

@@ -89,7 +89,9 @@ def declaration(s: t.Declare) -> str:
     """One declaration without the semicolon; a pointer's star stands with the type when there is one declarator."""
     lead = " ".join([*s.qualifiers, s.type])
     if len(s.declarators) == 1 and s.declarators[0].mark:
-        return lead + declarator(s.declarators[0])
+        text = declarator(s.declarators[0])
+        mark = s.declarators[0].mark.split()[0].rstrip() if s.declarators[0].mark[0] in "*&" else ""
+        return lead + mark + " " + text[len(mark) :].lstrip() if mark else f"{lead} {text}"
     return f"{lead} {', '.join(declarator(d) for d in s.declarators)}"
 
 

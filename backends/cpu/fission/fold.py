@@ -1,0 +1,52 @@
+"""Constants folded: `0 + x` is `x`, `4 * 8` is `32`. An expression or statement comes in, a simpler one goes out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....frontend.cuda import tree as t
+
+_RULES = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a // b if a >= 0 and b > 0 else None,
+    "%": lambda a, b: a % b if a >= 0 and b > 0 else None,
+    ">>": lambda a, b: a >> b,
+    "<<": lambda a, b: a << b,
+    "&": lambda a, b: a & b,
+}
+
+
+def number(e: Any) -> int | None:
+    """The value of a plain integer literal."""
+    if isinstance(e, t.Literal) and e.text.isdigit() and (e.text == "0" or e.text[0] != "0"):
+        return int(e.text)
+    return None
+
+
+def fold(node: Any) -> Any:
+    """Folds bottom up."""
+    return t.rewrite(node, _fold)
+
+
+def _fold(n: Any) -> Any:
+    if not isinstance(n, t.Binary):
+        return n
+    a, b = number(n.left), number(n.right)
+    if a is not None and b is not None and n.op in _RULES:
+        value = _RULES[n.op](a, b)
+        return n if value is None or not 0 <= value < 2**31 else t.Literal(str(value))
+    if n.op == "+" and a == 0:
+        return n.right
+    if n.op in ("+", "-", ">>", "<<") and b == 0:
+        return n.left
+    if n.op == "*" and 0 in (a, b):
+        return t.Literal("0")
+    if n.op == "*" and a == 1:
+        return n.right
+    if n.op in ("*", "/") and b == 1:
+        return n.left
+    if n.op in ("/", "%", ">>") and a == 0:
+        return t.Literal("0")
+    return n

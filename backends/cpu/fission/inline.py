@@ -1,0 +1,304 @@
+"""Functions that synchronise, written out where they are called. A kernel's body comes in, one without such calls goes out.
+
+A region can only end in the kernel's own text: a `__device__` function with a barrier or a shuffle has to become part of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import replace
+from typing import Any
+
+from ....frontend.cuda import tree as t
+from ....frontend.cuda.read import UnsupportedCuda
+from . import spelling
+from .sync import Synchronising
+from .types import declared_type, plain, type_of
+
+_DEEPEST = 12
+
+
+class Inliner:
+    def __init__(self, file: t.CudaFile, sync: Synchronising):
+        self.file, self.sync = file, sync
+        self.returns = {f.name: f.returns for f in file.functions}
+        self.declared: dict[str, str] = {}
+        self.taken: set[str] = set()
+
+    def expand(self, kernel: t.Function, body: t.Body) -> t.Body:
+        """`body` with every synchronising function inlined. Raises UnsupportedCuda."""
+        self.declared = {p.name: plain(p.type) + "*" * (p.mark.count("*") + len(p.extents)) for p in kernel.params}
+        self.taken = {p.name for p in kernel.params} | set(t.names(body))
+        return self.body(body, 0)
+
+    def body(self, body: t.Body, depth: int) -> t.Body:
+        out: list[t.Stmt] = []
+        for s in body:
+            if isinstance(s, t.Declare):
+                for d in s.declarators:
+                    self.declared[d.name] = declared_type(s, d)
+                    self.taken.add(d.name)
+            out += self.statement(s, depth)
+        return tuple(out)
+
+    def statement(self, s: Any, depth: int) -> list[t.Stmt]:
+        if not self.calls_sync(s):
+            self.note(s)
+            return [s]
+        if depth > _DEEPEST:
+            raise UnsupportedCuda(f"line {s.line}: a function that synchronises calls itself")
+        if isinstance(s, (t.For, t.While, t.DoWhile)):
+            return [self.loop(s, depth)]
+        if isinstance(s, t.Block):
+            return [replace(s, body=self.body(s.body, depth))]
+        if isinstance(s, t.If):
+            ahead, cond = self.pulled(s.cond, s.line, depth)
+            return [*ahead, replace(s, cond=cond, then=self.body(s.then, depth), orelse=self.body(s.orelse, depth))]
+        if isinstance(s, t.Evaluate) and self.inlinable(s.value):
+            return list(self.inlined(s.value, None, s.line, depth))  # type: ignore[arg-type]
+        if isinstance(s, t.Declare):
+            d = s.declarators[0]
+            ahead, init = self.pulled(d.init, s.line, depth)
+            return [*ahead, replace(s, declarators=(replace(d, init=init),))]
+        if isinstance(s, (t.Evaluate, t.Return)):
+            ahead, value = self.pulled(s.value, s.line, depth)
+            return [*ahead, replace(s, value=value)]
+        raise UnsupportedCuda(f"line {s.line}: a synchronising function is called in a {type(s).__name__.lower()}")
+
+    def note(self, s: Any) -> None:
+        for n in t.walk((s,)):
+            if isinstance(n, t.Declare):
+                for d in n.declarators:
+                    self.declared[d.name] = declared_type(n, d)
+                    self.taken.add(d.name)
+
+    def loop(self, s: Any, depth: int) -> t.Stmt:
+        heads = [e for e in ((s.cond, s.step, s.init) if isinstance(s, t.For) else (s.cond,)) if e is not None]
+        if any(self.calls_sync(e) for e in heads):
+            raise UnsupportedCuda(f"line {s.line}: a synchronising function is called in the head of a loop")
+        if isinstance(s, t.For) and s.init is not None:
+            self.note(s.init)
+        return replace(s, body=self.body(s.body, depth))
+
+    def calls_sync(self, node: Any) -> bool:
+        return any(self.inlinable(n) for n in t.walk((node,)))
+
+    def inlinable(self, n: Any) -> bool:
+        return isinstance(n, t.Call) and t.called(n) in self.sync.functions
+
+    def pulled(self, e: Any, line: int, depth: int) -> tuple[list[t.Stmt], Any]:
+        """Calls inside an expression move in front of it, their results into variables."""
+        ahead: list[t.Stmt] = []
+        if lazily(e, self.inlinable):
+            raise UnsupportedCuda(f"line {line}: a synchronising function is called under `&&`, `||` or `?:`")
+
+        def change(n: Any) -> Any:
+            if not self.inlinable(n):
+                return n
+            result = self.fresh(t.called(n))
+            ahead.extend(self.inlined(n, result, line, depth))
+            return t.Name(result)
+
+        return ahead, t.rewrite(e, change)
+
+    def fresh(self, name: str) -> str:
+        name = re.sub(r"\W", "_", name)
+        new = next(n for n in itertools.chain((name,), (f"{name}_{i}" for i in itertools.count(1))) if n not in self.taken)
+        self.taken.add(new)
+        return new
+
+    def inlined(self, call: t.Call, result: str | None, line: int, depth: int) -> t.Body:
+        """The statements that stand for a call; `result` receives what it returns."""
+        function = self.file.function(t.called(call))
+        assert function is not None
+        types = self.template_arguments(function, call)
+        body = spelling.respell(retyped(function.body, types))
+        ahead, env = self.bound(function, call, types, body, line)
+        locals_ = {d.name for n in t.walk(body) if isinstance(n, t.Declare) for d in n.declarators}
+        env |= {name: t.Name(self.fresh(name)) for name in sorted(locals_)}
+        body = renamed(body, env)
+        returns = plain(_retype(function.returns, types))
+        if result is not None:
+            self.declared[result] = returns
+            ahead.append(t.Declare(returns, (t.Declarator(result),), (), line))
+        body = tail(body, result, line)
+        single = tuple(x for s in body for x in _one_each(s))
+        return (*ahead, *self.body(single, depth + 1))
+
+    def bound(self, f: t.Function, call: t.Call, types: dict[str, str], body: t.Body, line: int) -> tuple[list[t.Stmt], dict[str, t.Expr]]:
+        """Parameters: names and literals take the parameter's place, other values a variable of its name."""
+        ahead: list[t.Stmt] = []
+        env: dict[str, t.Expr] = {}
+        args = [*call.args, *(t.Opaque((p.default,)) for p in f.params[len(call.args) :] if p.default)]
+        if len(args) != len(f.params):
+            raise UnsupportedCuda(f"line {line}: {f.name} takes {len(f.params)} arguments, {len(call.args)} are given")
+        changed = assigned(body)
+        for p, arg in zip(f.params, args):
+            reference = "&" in p.mark
+            simple = isinstance(arg, (t.Name, t.Literal))
+            if reference or (simple and p.name not in changed):
+                env[p.name] = arg
+                continue
+            name = self.fresh(p.name)
+            type_ = _retype(p.type, types)
+            mark = re.sub(r"__restrict__|__restrict|const", "", p.mark).strip()
+            env[p.name] = t.Name(name)
+            self.declared[name] = plain(type_) + "*" * (p.mark.count("*") + len(p.extents))
+            mark = mark or "*" * len(p.extents)
+            kept = () if p.name in changed or mark else ("const",)
+            words = [w for w in type_.split() if w != "const"] if not mark else type_.split()
+            ahead.append(t.Declare(" ".join(words), (t.Declarator(name, mark, (), arg),), kept, line))
+        return ahead, env
+
+    def template_arguments(self, f: t.Function, call: t.Call) -> dict[str, str]:
+        """Template parameters by name: what the call names, else what its arguments' types tell, else the default."""
+        given = split_arguments(call.function.text.partition("<")[2].rstrip().removesuffix(">")) if isinstance(call.function, t.Name) else []
+        found = dict(zip(f.template_names, given))
+        for name, parameter in zip(f.template_names, f.template):
+            if name in found:
+                continue
+            deduced = self.deduced(f, name, call)
+            if not deduced and "=" in parameter:
+                deduced = parameter.split("=", 1)[1].strip()
+            if not deduced:
+                raise UnsupportedCuda(f"line {f.line}: template argument {name} of {f.name} cannot be told")
+            found[name] = deduced
+        return found
+
+    def deduced(self, f: t.Function, name: str, call: t.Call) -> str:
+        for p, arg in zip(f.params, call.args):
+            if name not in p.type.split():
+                continue
+            type_ = type_of(arg, self.declared, self.returns)
+            for _ in range(p.mark.count("*") + len(p.extents)):
+                type_ = type_.removesuffix("*").strip()
+            if type_:
+                return type_
+        return ""
+
+
+def _one_each(s: Any) -> list[Any]:
+    from .prepare import single
+
+    return list(single((s,)))
+
+
+def lazily(e: Any, wanted: Any) -> bool:
+    """Whether a call is evaluated for some threads only: under `?:` or to the right of `&&` and `||`."""
+    for n in t.walk((e,)):
+        if isinstance(n, t.Conditional):
+            parts: tuple[Any, ...] = (n.then, n.orelse)
+        elif isinstance(n, t.Binary) and n.op in ("&&", "||"):
+            parts = (n.right,)
+        else:
+            continue
+        if any(wanted(m) for m in t.walk(parts)):
+            return True
+    return False
+
+
+def split_arguments(text: str) -> list[str]:
+    """Template arguments, split at the commas of the outermost level."""
+    parts, depth, start = [], 0, 0
+    for i, c in enumerate(text):
+        depth += (c in "<(") - (c in ">)")
+        if c == "," and depth == 0:
+            parts.append(text[start:i].strip())
+            start = i + 1
+    last = text[start:].strip()
+    return [*parts, last] if last else parts
+
+
+def assigned(body: Any) -> frozenset[str]:
+    """Names that are assigned, stepped, or whose address is taken."""
+    out = set()
+    for n in t.walk(body):
+        if isinstance(n, t.Assign) and isinstance(n.target, t.Name):
+            out.add(n.target.text)
+        elif isinstance(n, t.Assign):
+            out |= _member_root(n.target)
+        elif isinstance(n, t.Unary) and n.op in ("++", "--", "&") and isinstance(n.value, t.Name):
+            out.add(n.value.text)
+    return frozenset(out)
+
+
+def _member_root(e: t.Expr) -> set[str]:
+    """`v` of `v.x = ...`."""
+    while isinstance(e, t.Member) and e.op == ".":
+        e = e.value
+        if isinstance(e, t.Name):
+            return {e.text}
+    return set()
+
+
+def renamed(body: Any, env: dict[str, t.Expr]) -> Any:
+    """Renames declarations and uses."""
+
+    def change(n: Any) -> Any:
+        if isinstance(n, t.Declare):
+            return replace(n, declarators=tuple(replace(d, name=_text(env.get(d.name), d.name)) for d in n.declarators))
+        return env.get(n.text, n) if isinstance(n, t.Name) else n
+
+    return t.rewrite(body, change)
+
+
+def _text(e: t.Expr | None, name: str) -> str:
+    return e.text if isinstance(e, t.Name) else name
+
+
+def _retype(type_: str, types: dict[str, str]) -> str:
+    for name, value in types.items():
+        type_ = re.sub(rf"\b{re.escape(name)}\b", lambda _, v=value: v, type_)
+    return type_
+
+
+def retyped(body: Any, types: dict[str, str]) -> Any:
+    """Template parameters replaced, in types and in expressions."""
+    if not types:
+        return body
+
+    def change(n: Any) -> Any:
+        if isinstance(n, (t.Declare, t.Cast)):
+            return replace(n, type=_retype(n.type, types))
+        if isinstance(n, t.Name):
+            text = _retype(n.text, types)
+            return n if text == n.text else t.Literal(text) if text[:1].isdigit() else t.Name(text)
+        if isinstance(n, t.Opaque):
+            return t.Opaque(tuple(_retype(p, types) if isinstance(p, str) else p for p in n.parts))
+        return n
+
+    return t.rewrite(body, change)
+
+
+def tail(body: t.Body, result: str | None, line: int) -> t.Body:
+    """`return e` at the end of every path becomes `result = e`; what follows an early return moves into its else."""
+    for i, s in enumerate(body):
+        rest = body[i + 1 :]
+        if isinstance(s, t.Return):
+            return (*body[:i], *_result(s, result))
+        if isinstance(s, t.If) and returns_inside((s,)):
+            then = s.then if ends(s.then) else (*s.then, *rest)
+            orelse = s.orelse if s.orelse and ends(s.orelse) else (*s.orelse, *rest)
+            return (*body[:i], replace(s, then=tail(then, result, line), orelse=tail(orelse, result, line)))
+        if returns_inside((s,)):
+            raise UnsupportedCuda(f"line {s.line}: a return inside a loop of a function that synchronises")
+    return body
+
+
+def _result(s: t.Return, result: str | None) -> t.Body:
+    if s.value is None:
+        return ()
+    return (t.Evaluate(t.Assign("=", t.Name(result), s.value) if result is not None else s.value, s.line),)
+
+
+def returns_inside(body: Any) -> bool:
+    return any(isinstance(n, t.Return) for n in t.walk(body))
+
+
+def ends(body: t.Body) -> bool:
+    """Whether every path through `body` returns."""
+    last = next((s for s in reversed(body) if not isinstance(s, t.Comment)), None)
+    if isinstance(last, t.If):
+        return bool(last.orelse) and ends(last.then) and ends(last.orelse)
+    return isinstance(last, t.Return)

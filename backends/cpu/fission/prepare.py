@@ -1,0 +1,121 @@
+"""A kernel's body in the form that splitting wants. A function goes in and comes out with: one declarator per declaration, every local
+name unique, CUDA's own spellings (`__ldg`, `__expf`) replaced, and every function that synchronises written out in place.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+from ....frontend.cuda import tree as t
+from . import spelling
+from .inline import Inliner
+from .sync import Synchronising
+
+
+def prepare(kernel: t.Function, file: t.CudaFile) -> t.Function:
+    """The kernel, ready to be split. Raises UnsupportedCuda."""
+    body = spelling.respell(single(kernel.body))
+    body = Names({p.name for p in kernel.params}).unique(body)
+    sync = Synchronising(file)
+    body = Inliner(file, sync).expand(kernel, body)
+    return replace(kernel, body=flattened(body))
+
+
+def single(body: t.Body) -> t.Body:
+    """One declarator per declaration (a `for`'s initialiser stays as it is)."""
+
+    def change(n: Any) -> Any:
+        if isinstance(n, t.Declare) and len(n.declarators) > 1:
+            return tuple(replace(n, declarators=(d,)) for d in n.declarators)
+        return n
+
+    def keep_init(n: t.For) -> t.For:
+        return n
+
+    out = []
+    for s in body:
+        if isinstance(s, t.Declare):
+            out += change(s) if len(s.declarators) > 1 else [s]
+        elif isinstance(s, t.For):
+            out += _split_for(s)
+        else:
+            out.append(_bodies(s, single))
+    return tuple(out)
+
+
+def _split_for(s: t.For) -> list[t.Stmt]:
+    """Several variables in a `for`'s initialiser move in front of it, in a block of their own."""
+    loop = replace(s, body=single(s.body))
+    if isinstance(s.init, t.Declare) and len(s.init.declarators) > 1:
+        first, *rest = s.init.declarators
+        ahead = tuple(replace(s.init, declarators=(d,)) for d in (first, *rest))
+        return [t.Block((*ahead, replace(loop, init=None)), s.line)]
+    return [loop]
+
+
+def _bodies(s: Any, f: Any) -> Any:
+    """Applies `f` to the statement lists directly inside `s`."""
+    if isinstance(s, t.If):
+        return replace(s, then=f(s.then), orelse=f(s.orelse))
+    if isinstance(s, (t.For, t.While, t.DoWhile, t.Block)):
+        return replace(s, body=f(s.body))
+    if isinstance(s, t.Switch):
+        return replace(s, cases=tuple((label, f(inner)) for label, inner in s.cases))
+    return s
+
+
+def flattened(body: t.Body) -> t.Body:
+    """Blocks that only group are opened: names are unique, so nothing collides."""
+    out: list[t.Stmt] = []
+    for s in body:
+        s = _bodies(s, flattened)
+        out += s.body if isinstance(s, t.Block) else [s]
+    return tuple(out)
+
+
+class Names:
+    """Gives every local declaration a name of its own."""
+
+    def __init__(self, taken: set[str]):
+        self.taken = set(taken)
+
+    def fresh(self, name: str) -> str:
+        new = next(n for n in itertools.chain((name,), (f"{name}_{i}" for i in itertools.count(1))) if n not in self.taken)
+        self.taken.add(new)
+        return new
+
+    def unique(self, body: t.Body, env: dict[str, t.Expr] | None = None) -> t.Body:
+        env = dict(env or {})
+        return tuple(self._statement(s, env) for s in body)
+
+    def _statement(self, s: Any, env: dict[str, t.Expr]) -> Any:
+        """Renames in `s`; a declaration adds to `env`, which the statements after it see."""
+        if isinstance(s, t.Declare):
+            return self._declare(s, env)
+        if isinstance(s, t.For):
+            inner = dict(env)
+            init = self._statement(s.init, inner) if s.init is not None else None
+            cond, step = (t.substitute(e, inner) if e is not None else None for e in (s.cond, s.step))  # type: ignore[arg-type]
+            return replace(s, init=init, cond=cond, step=step, body=self.unique(s.body, inner))
+        if isinstance(s, t.If):
+            return replace(s, cond=t.substitute(s.cond, env), then=self.unique(s.then, env), orelse=self.unique(s.orelse, env))
+        if isinstance(s, (t.While, t.DoWhile)):
+            return replace(s, cond=t.substitute(s.cond, env), body=self.unique(s.body, env))
+        if isinstance(s, t.Block):
+            return replace(s, body=self.unique(s.body, env))
+        if isinstance(s, t.Switch):
+            cases = tuple((label, self.unique(inner, env)) for label, inner in s.cases)
+            return replace(s, value=t.substitute(s.value, env), cases=cases)
+        return t.substitute(s, env) if env else s
+
+    def _declare(self, s: t.Declare, env: dict[str, t.Expr]) -> t.Declare:
+        renamed = []
+        for d in s.declarators:
+            extents = tuple(t.substitute(e, env) if e is not None else None for e in d.extents)  # type: ignore[arg-type]
+            init = t.substitute(d.init, env) if d.init is not None else None  # type: ignore[arg-type]
+            new = self.fresh(d.name)
+            env[d.name] = t.Name(new)
+            renamed.append(replace(d, name=new, extents=extents, init=init))
+        return replace(s, declarators=tuple(renamed))

@@ -1,0 +1,71 @@
+"""CUDA's own spellings in C++'s words: `__ldg(&x[i])` is `x[i]`, `__expf(x)` is `expf(x)`. A body comes in, a body goes out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....frontend.cuda import tree as t
+
+_RENAMED = {
+    "__expf": "expf", "__logf": "logf", "__log2f": "log2f", "__log10f": "log10f", "__sinf": "sinf", "__cosf": "cosf", "__tanf": "tanf",
+    "__powf": "powf", "__fsqrt_rn": "sqrtf", "__fmaf_rn": "fmaf", "__fmaf_rz": "fmaf", "__exp10f": "exp10f", "__fsqrt_rz": "sqrtf",
+    "__frsqrt_rn": "rsqrtf", "__int_as_float": "bits_as_float", "__float_as_int": "bits_as_int", "__uint_as_float": "bits_as_float",
+    "__float_as_uint": "bits_as_uint", "fdividef": "__fdividef", "__popc": "__builtin_popcount", "__ffs": "__builtin_ffs",
+    "__tanhf": "tanhf",
+}  # fmt: skip
+_INFIX = {
+    "__fdividef": "/", "__fadd_rn": "+", "__fmul_rn": "*", "__fsub_rn": "-", "__fdiv_rn": "/", "__dadd_rn": "+", "__dmul_rn": "*",
+    "__mul24": "*", "__umul24": "*",
+}  # fmt: skip
+_LOADS = ("__ldg", "__ldcs", "__ldca", "__ldcg", "__ldcv", "__ldlu")
+_STORES = ("__stcs", "__stcg", "__stwb", "__stwt")
+_NOTHING = ("__threadfence", "__threadfence_block", "__threadfence_system", "__nanosleep", "__prefetch_global_l1")
+_NAMES = {
+    "warpSize": t.Literal("32"),
+    "CUDART_INF_F": t.Name("INFINITY"),
+    "CUDART_INF": t.Name("INFINITY"),
+    "CUDART_PI_F": t.Literal("3.141592654f"),
+    "CUDART_NAN_F": t.Name("NAN"),
+    "CUDART_MAX_NORMAL_F": t.Name("FLT_MAX"),
+}
+
+
+def respell(body: Any) -> Any:
+    """Replaces what only nvcc knows and C++ has another word for."""
+    return t.rewrite(body, _change)
+
+
+def _change(n: Any) -> Any:
+    if isinstance(n, t.Name):
+        return _NAMES.get(n.text, n)
+    if isinstance(n, t.Call):
+        return _call(n)
+    if isinstance(n, t.Evaluate) and isinstance(n.value, t.Call) and t.called(n.value) in _NOTHING:
+        return ()
+    if isinstance(n, t.Pragma) and n.text.split()[:1] == ["unroll"]:
+        return ()  # the C++ compiler decides; nvcc's spelling means nothing to it
+    if isinstance(n, t.Pragma) and n.text.split()[:1] == ["nounroll"]:
+        return ()
+    return n
+
+
+def _call(n: t.Call) -> Any:
+    name = t.called(n)
+    if name in _LOADS and len(n.args) == 1:
+        return pointee(n.args[0])
+    if name in _STORES and len(n.args) == 2:
+        return t.Assign("=", pointee(n.args[0]), n.args[1])
+    if name in _INFIX and len(n.args) == 2:
+        return t.Binary(_INFIX[name], *n.args)
+    if name in _RENAMED:
+        return t.Call(t.Name(_RENAMED[name]), n.args)
+    return n
+
+
+def pointee(e: t.Expr) -> t.Expr:
+    """`*e`, written as an element where `e` is an address of one."""
+    if isinstance(e, t.Unary) and e.op == "&" and not e.postfix:
+        return e.value
+    if isinstance(e, t.Binary) and e.op == "+" and isinstance(e.left, t.Name):
+        return t.Index(e.left, e.right)
+    return t.Unary("*", e)

@@ -1,0 +1,104 @@
+"""The C++ type of an expression, as far as declarations tell. Declared types come in, a type's text goes out ("" for unknown)."""
+
+from __future__ import annotations
+
+from ....frontend.cuda import tree as t
+
+_RANK = ("bool", "char", "short", "int", "unsigned", "long", "long long", "int64_t", "size_t", "float", "double")
+_FLOATS = frozenset(
+    ("expf", "logf", "sqrtf", "rsqrtf", "fmaxf", "fminf", "fabsf", "powf", "tanhf", "erff", "floorf", "ceilf", "sinf", "cosf", "fmaf",
+     "log2f", "exp2f", "log1pf", "expm1f", "roundf", "truncf", "fmodf", "bits_as_float")
+)  # fmt: skip
+_LIKE_ARGUMENT = frozenset(("max", "min", "exp", "log", "sqrt", "abs", "fabs", "pow", "tanh", "fmax", "fmin", "floor", "ceil"))
+_COMPARES = frozenset(("<", "<=", ">", ">=", "==", "!=", "&&", "||"))
+
+
+def plain(type_: str) -> str:
+    """A type without const, volatile, references."""
+    words = [w for w in type_.replace("&", " ").split() if w not in ("const", "volatile", "constexpr", "static", "register")]
+    return " ".join(words)
+
+
+def type_of(e: t.Expr, declared: dict[str, str], returns: dict[str, str] | None = None) -> str:
+    """`declared`: the full type text per name, with one `*` per level of pointer or array."""
+    if isinstance(e, t.Literal):
+        return _literal(e.text)
+    if isinstance(e, t.Name):
+        return plain(declared.get(e.text, ""))
+    if isinstance(e, t.Cast):
+        return plain(e.type)
+    if isinstance(e, t.Index) or (isinstance(e, t.Unary) and e.op == "*"):
+        return _pointee(type_of(e.base if isinstance(e, t.Index) else e.value, declared, returns))
+    if isinstance(e, t.Member):
+        return _member(e, declared)
+    if isinstance(e, t.Conditional):
+        return wider(type_of(e.then, declared, returns), type_of(e.orelse, declared, returns))
+    if isinstance(e, t.Binary):
+        if e.op in _COMPARES:
+            return "bool"
+        return wider(type_of(e.left, declared, returns), type_of(e.right, declared, returns))
+    if isinstance(e, (t.Unary, t.Assign)):
+        inner = type_of(e.value if isinstance(e, t.Unary) else e.target, declared, returns)
+        return "bool" if isinstance(e, t.Unary) and e.op == "!" else inner + "*" if isinstance(e, t.Unary) and e.op == "&" else inner
+    if isinstance(e, t.Call):
+        return _call(e, declared, returns or {})
+    return ""
+
+
+def _literal(text: str) -> str:
+    low = text.lower()
+    if text.startswith('"'):
+        return "const char*"
+    if low in ("true", "false"):
+        return "bool"
+    if "." in low or ("e" in low and not low.startswith("0x")):
+        return "float" if low.endswith("f") else "double"
+    return ("unsigned long long" if "l" in low else "unsigned") if "u" in low else "long long" if "ll" in low else "int"
+
+
+def _pointee(type_: str) -> str:
+    return type_[:-1].strip() if type_.endswith("*") else ""
+
+
+def _member(e: t.Member, declared: dict[str, str]) -> str:
+    base = e.value.text if isinstance(e.value, t.Name) else ""
+    if base in ("threadIdx", "blockIdx", "blockDim", "gridDim"):
+        return "unsigned"
+    vector = type_of(e.value, declared)
+    return {"float": "float", "int": "int", "double": "double", "uint": "unsigned"}.get(vector.rstrip("1234"), "") if vector else ""
+
+
+def _call(e: t.Call, declared: dict[str, str], returns: dict[str, str]) -> str:
+    name = t.called(e)
+    if name in returns:
+        return plain(returns[name])
+    if name in _FLOATS:
+        return "float"
+    if name in _LIKE_ARGUMENT and e.args:
+        types = [type_of(a, declared, returns) for a in e.args]
+        found = types[0]
+        for other in types[1:]:
+            found = wider(found, other)
+        return found
+    if name.startswith("make_"):
+        return name[len("make_") :]
+    return ""
+
+
+def wider(a: str, b: str) -> str:
+    """The type of an arithmetic expression of two types."""
+    if a == b or not b:
+        return a
+    if not a:
+        return b
+    if a.endswith("*") or b.endswith("*"):
+        return a if a.endswith("*") else b
+    ranks = [_RANK.index(x) if x in _RANK else len(_RANK) for x in (a, b)]
+    best = a if ranks[0] >= ranks[1] else b
+    return "int" if best in ("bool", "char", "short") else best
+
+
+def declared_type(s: t.Declare, d: t.Declarator) -> str:
+    """The type that a use of a declared name has: a star for each extent."""
+    stars = d.mark.count("*") + len(d.extents)
+    return plain(s.type) + "*" * stars
