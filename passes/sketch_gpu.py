@@ -29,6 +29,8 @@ SHORT_ROW = 32
 
 ENOUGH_THREADS = 128
 WIDE_ROW = 256
+LONG_ROW = 1 << 14
+"""Elements of a reduction from which one block is not enough for it."""
 
 
 def sketch_gpu(program: Program, kind: str, machine: Machine, choices: Mapping[str, int] | None = None) -> Draft:
@@ -207,5 +209,26 @@ def _size(d: Expr) -> int:
 
 # ------------------------------------------------------------------------------------------------ full reductions
 def split_reduction(draft: Draft) -> bool:
-    """Few points with long rows: every block reduces a part of the row, a second launch combines the parts."""
-    return False
+    """One point with a long row: every block reduces a part of the row, one more block combines the parts. Both always in the same order."""
+    top = draft.program.body[0]
+    if len(draft.program.body) != 1 or not isinstance(top, For) or as_int(top.hi) != 1 or nest_of((top,))[1:]:
+        return False
+    inner = _row_loops(top.body)
+    nest = nest_of((inner[0],)) if len(inner) == 1 else []
+    if not nest or _count(nest) < LONG_ROW or not all(isinstance(s, Reduce) and not s.running for s in nest[-1].body):
+        return False
+    row = nest[0].axis
+    for x in nest[1:]:
+        merged = draft.fresh(row + x.axis)
+        if not draft.attempt(f"collapse({row}, {x.axis}, {merged})"):
+            return False
+        row = merged
+    size = draft.choose("part", max(4096, 1 << (_count(nest) // 1024).bit_length()), (1 << 12, 1 << 14, 1 << 16))
+    block, thread, part = draft.fresh(f"{row}b"), draft.fresh(f"{row}t"), draft.fresh("part")
+    if not draft.attempt(f"split({row}, {size}, {block}, {thread})", f"rfactor({block}, {block}, space=scratch)"):
+        return False
+    number = sum(loop.axis == block for loop in draft.loops()) - 1
+    steps = (f"rename({block}, {part}, {number})", f"fuse({block}, {block})", f"unroll({top.axis})")
+    if not draft.attempt(*steps) or not draft.attempt(f"bind({thread}, lanes)", f"bind({block}, block)"):
+        return False
+    return draft.attempt(f"bind({part}, lanes)")

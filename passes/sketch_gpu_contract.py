@@ -59,6 +59,47 @@ def _tile(draft: Draft, batch: list[str], i: str, j: str, depth: list[str], oper
     return all(draft.attempt(f"bind({axis}, block)") for axis in (*batch, f"{i}0", f"{j}0"))
 
 
+def convolution(draft: Draft) -> bool:
+    """A thread for each position in space, some output channels of it in registers: a load of the input serves them all, and a warp reads
+    the weights as one."""
+    axes = _parallel_axes(draft)
+    if len(axes) < 3:
+        return False
+    channels = axes[1].axis
+    width = draft.choose("channels", _channels(draft, axes[1]), (1, 2, 4, 8))
+    if width == 1:
+        return False
+    space = [x.axis for x in axes[2:]]
+    while len(space) > 1:
+        merged = draft.fresh("".join(space[-2:]))
+        if not draft.attempt(f"collapse({space[-2]}, {space[-1]}, {merged})"):
+            return False
+        space[-2:] = [merged]
+    cb, cr, sb, st = (draft.fresh(n) for n in (f"{channels}b", f"{channels}r", f"{space[0]}b", f"{space[0]}t"))
+    threads = 256 if _least(draft, space[0]) >= 256 else 128
+    steps = (
+        f"split({channels}, {width}, {cb}, {cr}, tail=exact)", f"split({space[0]}, {threads}, {sb}, {st})",
+        f"reorder({cb}, {sb}, {st}, {cr})", f"expand({cr})",
+    )  # fmt: skip
+    if not draft.attempt(*steps) or not draft.attempt(f"bind({st}, lanes)"):
+        return False
+    draft.attempt(f"bind({cr}, unroll)")
+    return all(draft.attempt(f"bind({axis}, block)") for axis in (axes[0].axis, cb, sb))
+
+
+def _channels(draft: Draft, channels: For) -> int:
+    """Output channels that a thread computes from the same inputs; 1 where every channel has inputs of its own."""
+    found = [x for r in _reduces(draft.program.body) for v in r.values for x in loads(v)]
+    shared = [x for x in found if channels.axis not in {n for i in x.index for n in names(i)}]
+    n = _least(draft, channels.axis)
+    return next((w for w in (8, 4, 2) if n % w == 0), 1) if shared else 1
+
+
+def _least(draft: Draft, axis: str) -> int:
+    """The least extent of the loops of that name (the phases of a transposed convolution differ by one)."""
+    return min(_extent(x) for x in draft.loops() if x.axis == axis)
+
+
 def _stage(draft: Draft, load: Load, tiles: dict[str, tuple[str, str]], k: str) -> None:
     """A tile of an operand in shared memory, rows and columns as the operand has them, filled by all threads."""
     by: list[str] = []
@@ -129,5 +170,5 @@ def _accumulators(draft: Draft) -> list[str]:
     return list(out)
 
 
-RULES: dict[str, tuple[Callable[[Draft], bool], ...]] = {"contract": (contract,)}
+RULES: dict[str, tuple[Callable[[Draft], bool], ...]] = {"contract": (contract,), "conv": (convolution,)}
 """Class -> rules of its own, tried in order before those of `sketch_gpu`."""

@@ -22,6 +22,7 @@ from ...passes.barriers import with_barriers
 from ...passes.regions import nest_at, normalised
 from .codegen.block import ALIGN, Block
 from .codegen.functions import Functions
+from .codegen.positions import Positions
 from .codegen.values import INT, STORAGE, Home
 from .codegen.writer import LIBRARY, RESERVED
 from .program import CudaBuffer, CudaKernel, CudaLaunch, CudaProgram
@@ -76,15 +77,15 @@ def _role(program: Program, name: str) -> str:
 
 # ------------------------------------------------------------------------------------------------ launches
 def _plan(program: Program, name: str) -> _Plan:
-    groups: list[list[Stmt]] = []
+    groups: list[list[Stmt]] = [[]]
     allocs: list[Buffer] = []
     for s in program.body:
         if isinstance(s, Alloc):
             allocs.append(s.buffer)
         elif isinstance(s, For) and s.kind == "block":
-            groups += [[s], []]
+            apart = not _used((s,)) & _used(tuple(groups[-1]))  # then what came before may as well come after
+            groups[-1:] = [[s], groups[-1]] if apart else [groups[-1], [s], []]
         else:
-            groups = groups or [[]]
             groups[-1].append(s)
     bodies = [tuple(g) for g in groups if g]
     users = {b.name: [k for k, g in enumerate(bodies) if b.name in _used(g)] for b in allocs}
@@ -153,6 +154,32 @@ class _Body(Block):
     """A block whose number in the grid is known by the axes `blocks`."""
 
     blocks: tuple[For, ...] = ()
+    kernel_name: str = ""
+
+    def declare_positions(self, found: Positions) -> None:
+        """Name what a printing before found used again and again."""
+        axes = {loop.axis for loop in self.blocks} | {axis for axis in self.lane_axes if self.names.get(axis, axis) == self.lane_axes[axis]}
+        self.positions = Positions(frozenset(axes))
+        made = Positions(seen={e: n for e, n in found.seen.items() if names(e) <= axes})
+        outer, self.ranges = self.ranges, {**self.ranges, **self.lane_ranges}
+        for name, e in made.name_all(self.fresh):
+            self.names[name] = name
+            self.line(f"const {self.index_type} {name} = {self.value(e, 'i64').text};")
+            self.ranges = {**self.ranges, name: bounds(e, self.ranges)}  # type: ignore[arg-type]
+            outer = {**outer, name: self.ranges[name]}
+        self.ranges = outer
+        self.positions.known = made.known
+
+    @property
+    def lane_axes(self) -> dict[str, str]:
+        """The lanes axes that mean one digit of the thread's number in the whole kernel, with their variables."""
+        count: dict[str, list[str]] = {}
+        for (axis, _), variable in self.lane_names.items():
+            count.setdefault(axis, []).append(variable)
+        out = {axis: found[0] for axis, found in count.items() if len(found) == 1}
+        for axis, variable in out.items():
+            self.names.setdefault(axis, variable)
+        return out
 
     def block_number(self) -> Expr:
         out: Expr = Const(0)
@@ -171,26 +198,35 @@ class _Kernel:
 
     def print(self) -> tuple[CudaKernel, CudaLaunch, list[Buffer]]:
         """The kernel, its launch, and the workspaces that it needs."""
+        block, head, grid, args = self._printed(Positions())
+        if block.positions.seen:
+            self.workspaces.clear()
+            block, head, grid, args = self._printed(block.positions)
+        name = block.kernel_name
+        lines = [head, *self._shared_array(block), *block.writer.lines, "}"]
+        made = CudaLaunch(name, grid, (block.threads, 1, 1), self._dynamic_bytes(block), args)
+        shown = replace(self.program, name=name, body=(_around(self.launch),))
+        return CudaKernel(name, "\n".join(lines), args, print_program(shown), block.index_type), made, self.workspaces
+
+    def _printed(self, positions: Positions) -> tuple[_Body, str, tuple[Expr, Expr, Expr], tuple[str, ...]]:
+        """The body in a writer, the signature, the grid and the arguments; `positions` as counted by a printing before."""
         used = _used((_around(self.launch),))
         params = [b for b in (*self.program.params, *self.plan.temps) if b.name in used]
         spaces = self._workspaces()
         name = self.launch.name + "_kernel" if self.launch.name in RESERVED | LIBRARY else self.launch.name
         block = self._block(name, params, spaces)
-        threads = block.threads
+        block.kernel_name = name
         grid, declared = self._grid(block)
-        head = self._signature(name, block, params, spaces, threads)
+        head = self._signature(name, block, params, spaces, block.threads)
         for text in declared:
             block.line(text)
         synced = with_barriers(self.launch.body, {b.name: b for b in params})
         block.declare_lanes(synced)
         with _ranges(block, self.launch.blocks):
+            block.declare_positions(positions)
             block.regions(synced)
-        dims = self._dims(params, spaces)
-        lines = [head, *self._shared_array(block), *block.writer.lines, "}"]
-        args = (*(d for d in dims), *(b.name for b in params), *(b.name for b in self.workspaces))
-        made = CudaLaunch(name, grid, (threads, 1, 1), self._dynamic_bytes(block), args)
-        shown = replace(self.program, name=name, body=(_around(self.launch),))
-        return CudaKernel(name, "\n".join(lines), args, print_program(shown), block.index_type), made, self.workspaces
+        args = (*self._dims(params, spaces), *(b.name for b in params), *(b.name for b in self.workspaces))
+        return block, head, grid, args
 
     def _block(self, name: str, params: list[Buffer], spaces: dict[str, str]) -> _Body:
         body = self.launch.body

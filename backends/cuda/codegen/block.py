@@ -16,7 +16,7 @@ from ....ir.scope import Scope
 from ....ir.types import BYTES
 from ....passes.barriers import Barrier
 from ....passes.regions import Nest, folds, nest_at
-from .folds import Folds
+from .folds import FOLD_NAMES, Folds
 from .functions import Functions
 from .thread import Thread, UnsupportedOnGpu
 from .values import STORAGE, Home, Value, register_type
@@ -47,7 +47,9 @@ class Block(Folds, Thread):
         self.threads, self.dynamic, self.workspaces = threads, dynamic, workspaces
         self.scope = scope
         self.shared_bytes: Expr | int = 0
+        self.lane_ranges: dict[str, tuple[int | None, int | None]] = {}
         self.lane_names: dict[tuple[str, str], str] = {}  # (axis, what it is of the thread's number) -> variable
+        self.first_folds: set[int] = set()  # ids of folds whose targets hold nothing yet
         self.clean: dict[str, object] = {}  # uniform registers that hold a constant at this point
 
     # -------------------------------------------------------------------------------- regions
@@ -57,11 +59,21 @@ class Block(Folds, Thread):
             if not isinstance(s, (Barrier, Alloc)) and self._by_one(s):
                 alone.append(s)
                 continue
-            self._one(alone)
+            self._one(self._without_identities(alone, s))
             alone = []
             self._region(s)
         self._one(alone)
         self.declare_rest(tuple(s for s in body if not isinstance(s, Barrier)))
+
+    def _without_identities(self, alone: list[Stmt], s: Stmt | Barrier) -> list[Stmt]:
+        """What thread 0 does before `s`, but for setting the places that `s` folds into to the identity: these take the fold's result."""
+        nest = nest_at(s) if not isinstance(s, Barrier) else None
+        for r in folds(nest, dict(self.buffers)) if nest is not None and not self.atomic else ():
+            first = [q for q in alone if isinstance(q, Store) and any(_sets(q, t, e) for t, e in zip(r.targets, identity_terms(r.monoid)))]
+            if not r.running and len(first) == len(r.targets):
+                alone = [q for q in alone if q not in first]
+                self.first_folds.add(id(r))
+        return alone
 
     def _region(self, s: Stmt | Barrier) -> None:
         if isinstance(s, Barrier):
@@ -220,17 +232,20 @@ class Block(Folds, Thread):
         if len(nest.loops) == 1:
             axis = self.name(nest.axes[0])
             count = self.index(nest.loops[0].hi)
-            with self.writer.block(f"for ({self.index_type} {axis} = {THREAD}; {axis} < {count.inside(8)}; {axis} += {self.threads})"):
+            kind = "int" if nest.count is not None else self.index_type
+            with self.writer.block(f"for ({kind} {axis} = {THREAD}; {axis} < {count.inside(8)}; {axis} += {self.threads})"):
                 self._lanes_body(nest)
             return
         lane = self.fresh("lane")
         total = nest.loops[0].hi
         for loop in nest.loops[1:]:
             total = mul(total, loop.hi)
-        with self.writer.block(f"for ({self.index_type} {lane} = {THREAD}; {lane} < {self.index(total).inside(8)}; {lane} += {self.threads})"):
+        kind = "int" if nest.count is not None else self.index_type
+        with self.writer.block(f"for ({kind} {lane} = {THREAD}; {lane} < {self.index(total).inside(8)}; {lane} += {self.threads})"):
             for axis, text in self.digits(nest, lane):
-                self.line(f"const {self.index_type} {self.name(axis)} = {text};")
+                self.line(f"const {kind} {self.name(axis)} = {text};")
             self._lanes_body(nest)
+        self.taken.discard(lane)
 
     def owned_in(self, nest: Nest) -> list[Buffer]:
         used = {x for q in statements(nest.body) for x in writes(q)}
@@ -266,6 +281,7 @@ class Block(Folds, Thread):
         for nest in _nests(body):
             if nest.count is None or nest.count > self.threads or any(isinstance(q, Reduce) and q.running for q in nest.body):
                 continue
+            self.lane_ranges.update({x.axis: (0, (as_int(x.hi) or 1) - 1) for x in nest.loops})
             for axis, text in self.digits(nest, THREAD):
                 if (axis, text) not in self.lane_names:
                     self.lane_names[axis, text] = self.fresh(axis)
@@ -282,7 +298,7 @@ class Block(Folds, Thread):
                 out.append(self.element(t.buffer, t.index))
                 continue
             dtype = home.buffer.dtype
-            name = self.fresh(f"{t.buffer}_part")
+            name = self.fresh(f"thread_{FOLD_NAMES.get(r.monoid, r.monoid)}")
             self.line(f"{register_type(dtype)} {name} = {self.number(getattr(e, 'value', 0), dtype).text};")
             out.append(name)
         return tuple(out)
@@ -303,8 +319,16 @@ class Block(Folds, Thread):
         with self.writer.block(f"if ({THREAD} == 0)"):
             if any(t.buffer in self.atomic for t in r.targets):
                 self.line(self.atomically(r.monoid, places[0], parts[0], dtypes[0], len(places)))
+            elif id(r) in self.first_folds:
+                for t, p, d in zip(r.targets, parts, dtypes):
+                    self.assign(t, Value(p, 12, d))
             else:
                 self.into_places(r.monoid, r.targets, list(parts), dtypes)
+
+
+def _sets(s: Store, t: Load, identity: Expr) -> bool:
+    """The store sets the place to the identity."""
+    return (s.buffer, s.index) == (t.buffer, t.index) and getattr(s.value, "value", None) == getattr(identity, "value", 0)
 
 
 def _all(body: tuple[Stmt | Barrier, ...] | Body):

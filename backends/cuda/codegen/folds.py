@@ -12,7 +12,7 @@ from ....passes.regions import Nest
 from .thread import Thread, UnsupportedOnGpu
 from .values import Value, register_type
 
-_NAMES = {"add": "sum", "mul": "product"}
+FOLD_NAMES = {"add": "sum", "mul": "product"}
 _SAYS = {"add": "The sum of", "mul": "The product of", "max": "The largest of", "min": "The smallest of", "any": "Whether any holds of", "all": "Whether all hold of"}
 MASK = "0xffffffff"
 
@@ -26,7 +26,7 @@ class Folds(Thread):
         """Every thread's `parts` become the combination of all threads' parts."""
         if self.threads == 1:
             return
-        name = f"block_{_NAMES.get(monoid, monoid)}"
+        name = f"block_{FOLD_NAMES.get(monoid, monoid)}"
         self._define_fold(name, monoid, dtypes)
         if len(parts) == 1:
             return self.line(f"{parts[0]} = {name}<{self.threads}>({parts[0]});")
@@ -110,12 +110,12 @@ class Folds(Thread):
         self.assign(place, Value(running, 12, dtype))
 
     def _scan_function(self, monoid: str, dtype: str) -> str:
-        name, kind = f"block_scan_{_NAMES.get(monoid, monoid)}", register_type(dtype)
+        name, kind = f"block_scan_{FOLD_NAMES.get(monoid, monoid)}", register_type(dtype)
         joined = {
             pair: self._expression(monoid, [pair[0]], [pair[1]], [dtype])[0]
             for pair in (("other", "value"), ("before", "partial[warp]"), ("carry", "partial[warp]"), ("before", "value"))
         }
-        text = f"""// Running {_NAMES.get(monoid, monoid)} over the threads of the block, on from `carry`, which takes in all of them.
+        text = f"""// Running {FOLD_NAMES.get(monoid, monoid)} over the threads of the block, on from `carry`, which takes in all of them.
 template <int threads>
 __device__ {kind} {name}({kind} value, {kind}& carry) {{
     __shared__ {kind} partial[threads / 32];

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ....ir.expr import OPS, Cast, Const, Expr, Load, Op, Var, as_int, bounds, i
 from ....ir.kernel import Buffer
 from ...cpu.codegen.dtypes import HELD, WEAK_FLOAT, WEAK_INT, common, infer, operands, settled
 from .functions import FUNCTIONS, Functions
+from .positions import Positions
 
 # C++ precedence: larger binds tighter
 TERNARY, OR, AND, BIT_OR, BIT_XOR, BIT_AND, EQUAL, LESS, SHIFT, SUM, PRODUCT, UNARY, PRIMARY = range(13)
@@ -75,13 +76,6 @@ class Home:
         return [d for d in range(b.owned, len(b.shape)) if self.kind == "array" or as_int(b.shape[d]) != 1]
 
 
-@dataclass
-class Scope:
-    """Ranges of the axes around the place being printed, and names that are taken."""
-
-    ranges: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
-
-
 class Values:
     """Prints expressions. `homes` says where each buffer lives; `wide` makes indices `long long`."""
 
@@ -91,7 +85,7 @@ class Values:
         self.names: dict[str, str] = {}
         self.ranges: dict[str, tuple[int | None, int | None]] = {}
         self.variables: dict[str, Value] = {}  # Vars that are not axes: the slots of a monoid
-        self.vector: str = ""  # the axis of the vector loop being printed
+        self.positions = Positions()
         self.wide_loads: dict[Load, str] = {}  # loads that a wide load before the vector loop has done
 
     @property
@@ -129,7 +123,7 @@ class Values:
     # -------------------------------------------------------------------------------- places
     def index(self, e: Expr) -> Value:
         """An index expression, simplified under the ranges in scope."""
-        return self.value(simplify(e, self.ranges), "i64")  # type: ignore[arg-type]
+        return self.value(self.positions.named(simplify(e, self.ranges)), "i64")  # type: ignore[arg-type]
 
     def offset(self, buffer: str, index: tuple[Expr, ...]) -> Expr:
         """The flat element offset by Horner's rule."""
@@ -142,7 +136,7 @@ class Values:
         """The C++ lvalue of an element."""
         home = self.homes[buffer]
         if home.kind == "memory":
-            return f"{self.name(buffer)}[{self.value(self.offset(buffer, index), 'i64').text}]"
+            return f"{self.name(buffer)}[{self.value(self.positions.named(self.offset(buffer, index)), 'i64').text}]"
         return self.name(buffer) + "".join(f"[{self.index(index[d]).text}]" for d in home.kept)
 
     def load(self, e: Load) -> Value:
@@ -193,7 +187,7 @@ class Values:
         if kind == "logic":
             return self._logic(e)
         if kind == "compare" and all(is_index(a) for a in e.args) and not self.variables:
-            e = Op(e.name, tuple(simplify(a, self.ranges) for a in e.args))  # type: ignore[arg-type]
+            e = Op(e.name, tuple(self.positions.named(simplify(a, self.ranges)) for a in e.args))  # type: ignore[arg-type]
         dtype = settled(common([self.infer(a) for a in operands(e)]), self._weak(e, want))
         args = [self.value(a, dtype) for a in e.args]
         if kind == "compare":
