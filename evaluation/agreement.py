@@ -32,7 +32,7 @@ class Run:
     args: list[torch.Tensor]
 
     def values(self, subject: Subject) -> list[torch.Tensor]:
-        """The tensors to compare: result, written state, written arguments."""
+        """The tensors to compare (Python floats as tensors without axes): result, written state, written arguments."""
         return [*self.leaves, *(self.state[name] for name in subject.updated), *(self.args[n] for n in subject.mutated)]
 
 
@@ -122,7 +122,7 @@ def run_compiled(subject: Subject, args: Sequence[object], seed: int) -> Run:
 
 
 def _run(result: object, state: Mapping[str, torch.Tensor], args: object) -> Run:
-    leaves = pytree.tree_leaves(result)
+    leaves = [torch.tensor(x, dtype=torch.float32) if type(x) is float else x for x in pytree.tree_leaves(result)]
     tensors = [x.detach() for x in leaves if isinstance(x, torch.Tensor)]
     others = [x for x in leaves if not isinstance(x, torch.Tensor)]
     return Run(tensors, others, dict(state), [a for a in pytree.tree_leaves(args) if isinstance(a, torch.Tensor)])

@@ -122,3 +122,16 @@ def test_a_worker_that_answers():
     assert run_worker(["sh", "-c", "echo noise; echo '[1]'"], 5, {"PATH": "/usr/bin:/bin"}) == [1]
     with pytest.raises(Unreadable):
         run_worker(["sh", "-c", "true"], 5, {"PATH": "/usr/bin:/bin"})
+
+
+def test_a_python_float_may_be_off_by_rounding_and_no_more():
+    def ours(x):
+        return (float(x.double().sum()) * 2, x * 2)
+
+    def eager(x):
+        return (x.sum().item() * 2, x * 2)
+
+    x = torch.rand(5000)
+    assert not wrong(eager, ours, x)
+    assert wrong(eager, lambda x: (ours(x)[0] * 1.001, x * 2), x)
+    assert wrong(eager, lambda x: (7, x * 2), x)
