@@ -239,6 +239,36 @@ def bench_cpu(
     raise typer.Exit(run_bench(BenchRequest(BENCH_WORKER, suite, threads, only, budget, timeout, not no_library, out), as_json))
 
 
+def _bench_rows(sweep: str, rows: str, budget: float, only: str | None, out: str | None, as_json: bool) -> None:
+    from .compiler import compile_rows
+    from .evaluation.bench.rows import RowsRequest, run_rows
+
+    raise typer.Exit(run_rows(RowsRequest(sweep, compile_rows, rows, budget, only, out), as_json))
+
+
+RowsOption = Annotated[str, typer.Option(help="Numbers of rows: FROM:TO:STEP, or a list with commas.")]
+OnlyOption = Annotated[str | None, typer.Option(help="Models whose name contains this.")]
+BudgetOption = Annotated[float, typer.Option(help="Seconds of timing at each number of rows.")]
+OutOption = Annotated[str | None, typer.Option(help="Write the JSON, with the machine's description, to this file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")]
+
+
+@bench.command("int8")
+def bench_int8(
+    rows: RowsOption = "1:512:1", budget: BudgetOption = 0.1, only: OnlyOption = None, out: OutOption = None, as_json: JsonOption = False
+) -> None:
+    """`quantize:int8` against float32 eager and torch's own dynamic int8 on a linear layer and two MLPs, at every number of rows."""
+    _bench_rows("int8", rows, budget, only, out, as_json)
+
+
+@bench.command("dynamic")
+def bench_dynamic(
+    rows: RowsOption = "1:512:1", budget: BudgetOption = 0.1, only: OnlyOption = None, out: OutOption = None, as_json: JsonOption = False
+) -> None:
+    """One compiled model at every number of rows, against eager, Inductor and ONNX Runtime."""
+    _bench_rows("dynamic", rows, budget, only, out, as_json)
+
+
 COMPARING = ("compile", "bench", "evolve")
 
 

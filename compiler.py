@@ -39,6 +39,7 @@ from .evaluation.bench.contenders import eager, enter, inductor, quiet, quiet_lo
 from .evaluation.bench.interleave import interleave
 from .evaluation.bench.problem import Problem, check_runs, load_problem
 from .evaluation.bench.race import allocator_gain, race
+from .evaluation.bench.rows import Built
 from .evaluation.bisect import first_wrong
 from .evaluation.difference import Difference
 from .evaluation.lossy import Measured, against_meaning, measure
@@ -52,7 +53,8 @@ from .frontend.torch_export import Dynamic, Exported, SizeLeaf, TensorLeaf, expo
 from .ir.diagnostic import InputMismatch, UnsupportedModel, WarploomError, WrongNumbers
 from .ir.graph_text import print_graph
 from .ir.machine import Machine
-from .ir.module import Module
+from .ir.module import Launch, Module
+from .ir.variants import variants
 from .ir.version import VERSION
 from .kernels.failure import reduced as reduced_failure
 from .kernels.failure import worth_reducing
@@ -681,6 +683,15 @@ def _dumper(folder: str) -> Dump:
 
 
 # ------------------------------------------------------------------------------------------------ bench
+def compile_rows(model: torch.nn.Module, x: torch.Tensor, most: int, passes: tuple[str, ...]) -> Built:
+    """For `warploom bench int8` and `dynamic`: compiled once for 1 to `most` rows, without the library."""
+    compiled = compile(model, (x,), passes=passes, dynamic={0: {0: ("rows", 1, most)}}, library=False)
+    if not isinstance(compiled, Compiled):
+        raise UnsupportedModel("this model has graph breaks")
+    count = max((len(variants(s.program)) for s in compiled.module.steps if isinstance(s, Launch)), default=0)
+    return Built(lambda values: compiled(*values), compiled.compile_s, count, tuple(map(str, compiled.lossy)))
+
+
 BENCH_WORKER = f"from {__name__} import bench_worker; bench_worker()"
 
 

@@ -65,9 +65,9 @@ def eager(model: torch.nn.Module) -> Contender:
     return lambda inputs: model(*inputs)
 
 
-def inductor(model: torch.nn.Module) -> Contender:
+def inductor(model: torch.nn.Module, dynamic: bool = False) -> Contender:
     torch._dynamo.reset()
-    compiled = torch.compile(model, dynamic=False)
+    compiled = torch.compile(model, dynamic=dynamic)
     return lambda inputs: compiled(*inputs)
 
 
@@ -92,6 +92,28 @@ def onnxruntime(model: torch.nn.Module, inputs: tuple, threads: int) -> Contende
         return session.run(None, dict(zip(names, tensors)))
 
     return run
+
+
+def onnxruntime_rows(model: torch.nn.Module, x: torch.Tensor, threads: int) -> Contender:
+    """ONNX Runtime on a model of one input whose first extent is free."""
+    import onnxruntime as ort  # pyright: ignore[reportMissingImports]
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        shapes = ({0: torch.export.Dim("rows", min=1, max=1 << 20)},)
+        torch.onnx.export(model, (x,), path, dynamo=True, external_data=False, dynamic_shapes=shapes, optimize=True)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = threads
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda values: session.run(None, {name: values[0].numpy()})
+
+
+def torch_int8(model: torch.nn.Module) -> Contender:
+    """Torch's own dynamic quantisation of linear layers (FBGEMM or oneDNN)."""
+    whole = torch.nn.Sequential(model)  # only what stands inside a module is replaced
+    quantized = torch.ao.quantization.quantize_dynamic(whole, {torch.nn.Linear}, dtype=torch.qint8)
+    return lambda values: quantized(*values)
 
 
 def rotating(draw: Callable[[], tuple], seed: int, nbytes: int = 64 << 20, most: int = 8) -> Sequence[tuple]:
