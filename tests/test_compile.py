@@ -237,6 +237,7 @@ def test_wrong_numbers_name_the_operator(monkeypatch):
 def test_report_covers_the_run(net):
     report = net[2].report
     assert report.ok and abs(sum(k.share for k in report.kernels) + sum(e.share for e in report.externs) - 1) < 1e-6
+    assert "Kernels" in str(report) and report.kernels[0].name in str(report)
     html = report.to_html()
     assert "http://" not in html and "https://" not in html and all(k.name in html for k in report.kernels)
     assert {"ok", "max_error", "compile_s", "kernels", "extern", "time_ms", "threads"} <= set(report.data())

@@ -89,6 +89,18 @@ class Report:
         """One JSON object."""
         return json.dumps(self.data(), indent=2)
 
+    def __str__(self) -> str:
+        """The tables of `warploom compile`, 100 columns wide."""
+        import io
+
+        from rich.console import Console
+
+        from .terminal import show
+
+        text = io.StringIO()
+        show(self, Console(file=text, width=100, highlight=False))
+        return text.getvalue()
+
     def to_html(self) -> str:
         """A self-contained page."""
         from .page import page
