@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from ..ir.expr import Const, Expr, Load, Op, Var, add, as_int, conjunction, sub
 from ..ir.graph import Conv, Graph, Map, Node
 from .canonical import Rewriter, rewrite
+from .decisions import Decisions
 from .indexing import coords
 
 
@@ -42,8 +43,8 @@ def phase_taps(op: Conv, d: int, kernel: int) -> list[Taps]:
     return out
 
 
-def explicit_padding(graph: Graph, library: Collection[str]) -> Graph:
-    """Padding of owned convolutions becomes a map of its own."""
+def explicit_padding(graph: Graph, library: Collection[str], decisions: Decisions | None = None) -> Graph:
+    """Padding of owned convolutions becomes a map of its own, unless the decision `pad NODE` is 0: then each tap is tested."""
 
     def rule(r: Rewriter, node: Node) -> bool:
         op = node.op
@@ -55,6 +56,8 @@ def explicit_padding(graph: Graph, library: Collection[str]) -> Graph:
             return False
         around = [_reach(r, op, node, d) if op.transposed else (op.padding[d], op.padding[d]) for d in range(rank)]
         if not any(low or high for low, high in around):
+            return False
+        if not op.transposed and not (decisions or Decisions()).choose(f"pad {node.outputs[0].name}", 1, (0, 1)):
             return False
         x = _padded(r, op.x, around)
         r.emit(replace(node, op=replace(op, x=x, padding=_left(op, around))))

@@ -25,6 +25,7 @@ from .fuse import Alone, Fused, Group, fuse
 from .lower import Lowered, lower
 from .pack import pack_operands, weights_alone
 from .schedule.script import NAMES, apply, parse_script, run_step
+from .separate import separate
 from .sketch import sketch
 
 Dump = Callable[[str, str], None]
@@ -50,7 +51,7 @@ def plan(graph: Graph, machine: Machine, options: Options | None = None) -> Modu
     _dump_graph(options, "0_exported", graph)
     graph = canonicalize(graph)
     _dump_graph(options, "1_canonical", graph)
-    graph = explicit_padding(graph, options.library)
+    graph = separate(explicit_padding(graph, options.library, options.decisions), options.decisions)
     _dump_graph(options, "2_padded", graph)
     graph, packs = pack_operands(graph, machine, options.library, options.decisions)
     _dump_graph(options, "3_packed", graph)

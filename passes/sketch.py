@@ -4,7 +4,8 @@ A rule drives a `Draft`, which applies steps one by one and can look at the prog
 the parallel axes i, j, k, .. and row axes r, s, t, ..; a split of i gives i0 (tiles), i1 (in the tile), i2 (the tail).
 
 Decisions that a measurement may overrule, by name: `lanes` (0: along the rows inside, 1: along the parallel axis), `vectors` (native
-vectors side by side), `tail` (0: masked, 1: overlapping), `stream` (1: past the caches), `tile_rows`, `tile_columns` (in vectors).
+vectors side by side; `vectors AXIS`: of one loop), `tail` (0: masked, 1: overlapping, 2: every tile guarded), `stream` (1: past the caches),
+`taps` (1: those of a window written out), `together` (rows of a window's output at a time), `tile_rows`, `tile_columns` (in vectors).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .decisions import Choices
 from .draft import Draft, nest_of, stride
 from .indexing import ravel
 from .pad import float_tile, padded
-from .sketch_contract import RULES
+from .sketch_contract import RULES, rows_first
 from .sketch_dot import dot_intrinsic, dot_rows, dot_tile
 
 STREAM_BYTES = 8 << 20
@@ -109,14 +110,17 @@ def contiguity(program: Program, body: Body, axis: str) -> float:
 _HEAVY = {"exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sigmoid", "pow", "sin", "cos", "tan", "sinh", "cosh", "/", "atan", "asin", "acos"}
 
 
-def vector_width(draft: Draft, body: Body, extent: int | None) -> int:
+def vector_width(draft: Draft, loop: For, guarded: bool = False) -> int:
     """Four native vectors at a time hide latency; two where the expression needs many registers; fewer when the axis is short."""
+    body, extent = loop.body, as_int(loop.hi)
     heavy = sum(1 for s in statements(body) for e in expressions(s) for n in walk(e) if isinstance(n, Op) and n.name in _HEAVY)
     lanes = draft.machine.lanes
-    width = lanes * draft.choose("vectors", 2 if heavy >= 2 else 4, (1, 2, 4, 8))
+    whole = -(-extent // lanes) if extent is not None else 0
+    vectors = draft.choose("vectors", 2 if heavy >= 2 else 4, (1, 2, 4, 8, *([whole] if 2 < whole < 16 else [])))
+    width = lanes * draft.choose(f"vectors {loop.axis}", vectors, (1, 2, 4, 8))
     if extent is not None:
-        while width > lanes and width > extent:
-            width //= 2
+        while width > lanes and (width // 2 >= extent if guarded else width > extent):
+            width = max(lanes, width // 2 // lanes * lanes)
     return width
 
 
@@ -127,11 +131,35 @@ def rows(draft: Draft) -> bool:
     outer = nest_of(draft.program.body)
     inner = _row_loops(draft, outer[-1].body) if outer else []
     if outer and not _single(outer[-1]) and _lanes_outside(draft, outer[-1], inner):
-        vectorise_parallel(draft, outer[-1])
+        if not _window(draft, outer):
+            vectorise_parallel(draft, outer[-1])
     else:
         for loop in inner:
             vectorise_row(draft, loop)
     return True
+
+
+def _window(draft: Draft, outer: list[For]) -> bool:
+    """Taps written out; and where chosen several rows of the output at a time, which share what they read."""
+    taps = [s for s in statements(outer[-1].body) if isinstance(s, For)]
+    if not taps or any((as_int(s.hi) or 99) > 16 for s in taps) or not any(isinstance(s, Reduce) for s in statements(outer[-1].body)):
+        return False
+    count = draft.choose("together", 1, (1, 2, 4)) if len(outer) > 1 else 1
+    before = draft.program, list(draft.steps)
+    done = count > 1 and _several_rows(draft, outer[-2], outer[-1], count)
+    if not done:
+        draft.program, draft.steps = before
+        vectorise_parallel(draft, outer[-1])
+    if draft.choose("taps", 0, (0, 1)):
+        for s in taps:
+            draft.attempt(f"bind({s.axis}, unroll)")
+    return True
+
+
+def _several_rows(draft: Draft, rows: For, lanes: For, count: int) -> bool:
+    width = vector_width(draft, lanes)
+    split = f"split({lanes.axis}, {width}, tail=mask, round={draft.machine.lanes})"
+    return rows_first(draft, rows.axis, lanes.axis, f"split({rows.axis}, {count}, tail=mask, round=1)", split)
 
 
 def _lanes_outside(draft: Draft, axis: For, inner: list[For]) -> bool:
@@ -193,7 +221,10 @@ def vectorise_parallel(draft: Draft, loop: For) -> bool:
 def _split_lanes(draft: Draft, loop: For) -> bool:
     """A masked tail, or where chosen one that computes elements of the tile before again."""
     extent = as_int(loop.hi)
-    width = vector_width(draft, loop.body, extent)
+    guarded = draft.choose("tail", 0, (0, 1, 2)) == 2 if extent is not None and extent % draft.machine.lanes else False
+    width = vector_width(draft, loop, guarded)
+    if guarded and extent is not None and extent % width and draft.attempt(f"split({loop.axis}, {width}, tail=guard)"):
+        return True
     masked = f"split({loop.axis}, {width}, tail=mask, round={draft.machine.lanes})"
     if extent is None or extent <= width or extent % width == 0:
         return draft.attempt(masked)

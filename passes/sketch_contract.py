@@ -110,7 +110,7 @@ def register_tile(draft: Draft, rows: For, lanes: For, between: list[str] | None
         lane_split = f"split({n}, {width}, tail={_row_tail(draft, lanes, width)}, round={draft.machine.lanes})"
     row_split = f"split({m}, {height}, tail=mask, round=1)"
     if not between:
-        return _rows_first(draft, m, n, row_split, lane_split)
+        return rows_first(draft, m, n, row_split, lane_split)
     first, second = (lane_split, row_split) if m in between else (row_split, lane_split)
     outer = n if m in between else m
     if not draft.attempt(first):
@@ -162,7 +162,7 @@ def _present(draft: Draft, *axes: str) -> list[str]:
     return [a for a in axes if draft.has(a)]
 
 
-def _rows_first(draft: Draft, m: str, n: str, row_split: str, split: str) -> bool:
+def rows_first(draft: Draft, m: str, n: str, row_split: str, split: str) -> bool:
     """[m, n] -> n tiles, m tiles, m, n."""
     if not draft.attempt(row_split):
         return False

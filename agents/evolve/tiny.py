@@ -20,9 +20,8 @@ from ...ir.module import Launch
 from ...ir.types import NUMPY, is_float
 from ...passes.schedule.script import apply
 
-MOST_STEPS = 300_000
+MOST_STEPS, ENOUGH = 300_000, 12_000
 MOST_ELEMENTS = 1 << 24
-_LEAST = 8
 
 
 def differs(launch: Launch) -> str | None:
@@ -51,8 +50,9 @@ def shrunk(launch: Launch) -> tuple[Program, Program] | None:
     tiles = _tiles(launch.script)
     if any((_size(b) or MOST_ELEMENTS + 1) > MOST_ELEMENTS for b in launch.naive.params):
         return None
-    for least in (_LEAST, 1):
-        naive = replace(launch.naive, body=_cut(launch.naive.body, tiles, least))
+    sizes = [replace(launch.naive, body=_cut(launch.naive.body, tiles, least)) for least in (5, 3, 2, 1)]
+    sizes = [p for p in sizes if _work(p.body) <= ENOUGH] or sizes[-1:]
+    for naive in sizes:
         if _work(naive.body) > MOST_STEPS:
             continue
         try:
@@ -78,7 +78,7 @@ def _cut(body: Body, tiles: Mapping[str, int], least: int) -> Body:
             hi, lo = as_int(s.hi), as_int(s.lo)
             if hi is not None and lo == 0:
                 tile = tiles.get(s.axis, 1)
-                short = (2 if tile > 1 else least) * tile + hi % tile
+                short = (min(2, least) if tile > 1 else least) * tile + hi % tile
                 s = replace(s, hi=Const(min(hi, short)))
             s = replace(s, body=_cut(s.body, tiles, least))
         elif isinstance(s, If):
