@@ -84,7 +84,9 @@ class Run:
         pool = JudgePool(self.plan.workers, self.plan.judge)
         try:
             audits = self.audited(pool)
-            asked = [r for r in self.suite.records if self._worth_asking(r, audits)]
+            asked = [
+                replace(r, kernels=audits[r.id].get("sidecar") or r.kernels) for r in self.suite.records if self._worth_asking(r, audits)
+            ]
             self._describe_target()
             tasks = [(m, r, s) for s in range(self.plan.samples) for r in asked for m in self.models.values()]
             self._each(tasks, lambda task: self._sample(pool, *task), "samples")

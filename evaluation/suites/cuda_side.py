@@ -16,7 +16,7 @@ import numpy as np
 
 from ...backends.emulator import Launch, Parameter, include_folder
 from ...backends.emulator.unit import Call, build_unit
-from ...frontend.cuda.binding import Binding, Buffer, bindings, stated_reference
+from ...frontend.cuda.binding import Binding, BoundLaunch, Buffer, bindings, stated_reference
 from ...frontend.cuda.diagnosis import contradiction
 from ...ir.diagnostic import WarploomError
 from .. import native
@@ -207,3 +207,22 @@ def sidecar(record: Record, binding: Binding) -> str:
         for launch in binding.launches
     ]
     return json.dumps({"args": [dict(zip(("name", "kind", "dtype", "shape"), k)) for k in kinds], "kernels": kernels})
+
+
+def binding_of(text: str) -> Binding:
+    """The binding that `sidecar` printed."""
+    value = json.loads(text)
+    role = {"in": "in", "out": "out", "temp": "temp"}
+    buffers = tuple(
+        Buffer(a["name"], role[a["kind"]], a["dtype"], int(np.prod(a["shape"], dtype=np.int64)), tuple(a["shape"])) for a in value["args"]
+    )
+    number = {b.name: i for i, b in enumerate(buffers)}
+    launches = tuple(
+        BoundLaunch(
+            k["name"], tuple(k["launch"]["grid"]), tuple(k["launch"]["block"]),
+            tuple(number[a] if isinstance(a, str) else None for a in k["args"]),
+            tuple(None if isinstance(a, str) else a for a in k["args"]),
+        )
+        for k in value["kernels"]
+    )  # fmt: skip
+    return Binding(buffers, launches, tuple(i for i, b in enumerate(buffers) if b.role != "temp"))
