@@ -13,20 +13,27 @@ import secrets
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from . import build, integrity, roofline, timing
 from .candidate import Candidate
 from .contained import Ended
+from .graph_task import other_shapes
 from .host import ReferenceHost, ReferenceProcess
 from .native import thread_count
 from .sandbox import Sandbox, required
 from .task import Task
 from .trial import Cases, Trial
-from .verdict import Finding, Verdict, rejected
+from .verdict import CannotJudge, Finding, Verdict, rejected
 from .workers import Maker, maker_for
 
+if TYPE_CHECKING:
+    from .reference import Description
+
 _MEMORY = "/dev/shm"
+SHAPE_S = 0.5  # of the reference's time at each further shape
 
 
 @dataclass(frozen=True)
@@ -80,29 +87,64 @@ class Judge:
         return self._host
 
     def verdict(self, task: Task, candidate: Candidate) -> Verdict:
-        """Judges one candidate. Raises `CannotJudge` where the task gives no verdict."""
+        """Judges one candidate, at the task's own sizes and at others of its dynamic dims. Raises `CannotJudge` where the task gives no verdict."""
         started = time.perf_counter()
         with contextlib.ExitStack() as stack:
-            reference = ReferenceProcess(self.host)
-            folder = stack.enter_context(
-                tempfile.TemporaryDirectory(
-                    prefix="warploom-judge-", dir=_MEMORY if os.path.isdir(_MEMORY) else None, ignore_cleanup_errors=True
-                )
-            )
-            stack.callback(reference.close)
-            reference.send("open", task, secrets.randbits(48), folder)
+            opening = stack.enter_context(self._opening(task))
             maker, refused = self._build(candidate)
-            description = reference.receive("open", self.settings.open_s)
+            description = opening.description()
             seen = {"task": task.name, "candidate": candidate.name, "threads": self.threads}
             if maker is None:
                 return rejected([refused], **seen, seconds=time.perf_counter() - started) if refused else rejected([])
             stack.callback(maker.close)
-            return self._judged(reference, description, maker, started, seen)
+            verdict = self._judged(opening.reference, description, maker, started, seen)
+            return self._at_other_shapes(task, maker, verdict) if verdict.accepted else verdict
 
     def verdict_against(self, name: str, reference, description, maker: Maker) -> Verdict:
         """Judges a built candidate against a reference that the caller has opened (see `host.ReferenceProcess`) and closes."""
         seen = {"task": name, "candidate": "answer", "threads": self.threads}
         return self._judged(reference, description, maker, time.perf_counter(), seen)
+
+    @contextlib.contextmanager
+    def _opening(self, task: Task):
+        """An `Opening` of the task, whose process works while the caller goes on; ended afterwards."""
+        with (
+            tempfile.TemporaryDirectory(
+                prefix="warploom-judge-", dir=_MEMORY if os.path.isdir(_MEMORY) else None, ignore_cleanup_errors=True
+            ) as folder,
+            contextlib.closing(ReferenceProcess(self.host)) as process,
+        ):
+            process.send("open", task, secrets.randbits(48), folder)
+            yield Opening(process, lambda: process.receive("open", self.settings.open_s))
+
+    def _at_other_shapes(self, task: Task, maker: Maker, verdict: Verdict) -> Verdict:
+        """The verdict, turned to a rejection where the candidate fails at other sizes; sizes at which the task does not run are left out."""
+        tried = []
+        for other in other_shapes(task):
+            with self._opening(other) as opening:
+                try:
+                    description = opening.description()
+                    maker.describe(description, opening.reference)
+                except CannotJudge:
+                    continue
+                except (Ended, build.NotBuilt) as end:
+                    return _refused(verdict, [end.finding], other.dims)
+                trial = Trial(Cases(opening.reference, description, SHAPE_S), maker, description, self.threads)
+                findings = self._first_process(trial)
+                trial.close()
+            tried.append(other.dims)
+            verdict = replace(verdict, trials=verdict.trials + trial.checked)
+            if findings:
+                return _refused(verdict, findings, other.dims)
+        return replace(verdict, notes=(*verdict.notes, f"also right at {'; '.join(tried)}")) if tried else verdict
+
+    def _first_process(self, trial: Trial) -> list[Finding]:
+        """Findings of the long sequence alone, named."""
+        try:
+            findings = trial.first_process()
+        except Ended as end:
+            findings = [end.finding]
+        return integrity.named(findings, trial) if findings or trial.failures else []
 
     def _build(self, candidate: Candidate) -> tuple[Maker | None, Finding | None]:
         try:
@@ -164,6 +206,20 @@ class Judge:
             notes=tuple([*description.notes, *trial.notes]),
             **seen,
         )
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A reference that is being opened; `description` waits for it. Raises `CannotJudge`."""
+
+    reference: ReferenceProcess
+    description: Callable[[], Description]
+
+
+def _refused(verdict: Verdict, findings: list[Finding], dims: str) -> Verdict:
+    """An accepted verdict with findings at other sizes."""
+    named = tuple(replace(f, where=", ".join(filter(None, [f.where, f"at {dims}"]))) for f in findings)
+    return replace(verdict, accepted=False, reasons=tuple(dict.fromkeys(f.code for f in named)), findings=named)
 
 
 def warm_up(judge: Judge) -> threading.Thread:

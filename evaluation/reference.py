@@ -21,6 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree as pytree
 
 from . import cost, families
+from .graph_task import GraphTask
 from .rounding import COMPOSITE, SPREADS, Disturbed
 from .signature import Argument, Signature
 from .task import Task
@@ -159,7 +160,10 @@ class Reference:
             for t in [*inputs, *self.model.state_dict().values()]
             if isinstance(t, torch.Tensor) and t.is_floating_point()
         ]
-        self.unit = max([UNITS.get(str(d).removeprefix("torch."), 2.0**-24) for d in floats] or [2.0**-24])
+        within = self.module.dtypes if isinstance(self.module, GraphTask) else []
+        self.unit = max(
+            [UNITS.get(name, 2.0**-24) for name in [*(str(d).removeprefix("torch.") for d in floats), *within]] or [2.0**-24]
+        )
         if self.task.precision != "float32":
             self.unit = max(self.unit, UNITS[self.task.precision])
         tensors = [t for t in inputs if isinstance(t, torch.Tensor)]
@@ -460,7 +464,9 @@ class Reference:
         return 0
 
 
-def _load(task: Task) -> types.ModuleType:
+def _load(task: Task) -> types.ModuleType | GraphTask:
+    if task.kind == "graph":
+        return GraphTask(task)
     module = types.ModuleType("task")
     module.__file__ = os.path.join(task.folder, task.name + ".py")
     sys.modules["task"] = module

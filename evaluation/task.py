@@ -1,31 +1,40 @@
 """A path comes in, a `Task` (the reference to hold candidates against) goes out, as a record that prints and parses back.
 
-A task file is Python in KernelBench form: `Model`, `get_inputs`, `get_init_inputs`.
+A task file is Python in KernelBench form (`Model`, `get_inputs`, `get_init_inputs`), or the text of a Graph or of a Kernel program.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..ir.diagnostic import Unreadable
+from ..ir.graph_text import parse_graph
+from ..ir.text import parse_program
 
 PRECISIONS = ("float32", "tf32", "fp16", "bf16")
+TEXTS = (".graph", ".wl", ".txt")
+_GRAPH = re.compile(r"^ +(return\b|update\()", re.M)
 MOST_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
 class Task:
-    """`text` is the reference's source, `kind` how to read it, `precision` the least a candidate may compute in."""
+    """`text` is the reference's source, `kind` (python, graph or kernel) how to read it, `precision` the least a candidate may compute in.
+
+    `dims`: sizes of dynamic dims, such as `M=4, N=8`; "" leaves them to the text's line `# dims: ..` and to the dims' ranges.
+    """
 
     name: str
     kind: str
     text: str
     folder: str = ""
     precision: str = "float32"
+    dims: str = ""
 
     def to_json(self) -> str:
         """One JSON object; `Task.from_json` gives an equal value back."""
@@ -71,10 +80,21 @@ def _not_regular(fd: int, what: str, shown: str):
 
 
 def read_task(path: str | Path, precision: str = "float32") -> Task:
-    """Reads a task file. Raises `Unreadable`."""
+    """Reads a task file. Raises `Unreadable`, and `ParseError` where a Graph's or Kernel's text is none."""
     if precision not in PRECISIONS:
         raise Unreadable(f"unknown precision {precision!r}", hint="one of " + ", ".join(PRECISIONS))
-    text = read_text(path, "task")
-    if Path(path).suffix != ".py":
-        raise Unreadable(f"task {Path(path).name!r} is not a Python file", hint="KernelBench form: Model, get_inputs, get_init_inputs")
-    return Task(Path(path).stem, "python", text, str(Path(path).resolve().parent), precision)
+    text, suffix = read_text(path, "task"), Path(path).suffix
+    if suffix != ".py" and suffix not in TEXTS:
+        hint = (
+            f"KernelBench form (.py: Model, get_inputs, get_init_inputs), or the text of a Graph or Kernel ({' '.join(TEXTS)})"
+        )
+        raise Unreadable(f"task {Path(path).name!r} has an unknown suffix", hint=hint)
+    kind = "python" if suffix == ".py" else kind_of_text(text)
+    if kind != "python":
+        parse_graph(text) if kind == "graph" else parse_program(text)
+    return Task(Path(path).stem, kind, text, str(Path(path).resolve().parent), precision)
+
+
+def kind_of_text(text: str) -> str:
+    """`graph` for what returns or updates values, else `kernel`."""
+    return "graph" if _GRAPH.search(text) else "kernel"
