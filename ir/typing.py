@@ -39,13 +39,14 @@ def integral(dtype: str) -> bool:
 
 def whole(e: Expr, dtype: str) -> bool:
     """Whether `e`, of this dtype, can be an index, a bound or a size: an integer, and not one of the infinities."""
-    return integral(dtype) and not any(isinstance(n, Const) and isinstance(n.value, float) for n in _outside_loads(e))
+    return integral(dtype) and not any(isinstance(n, Const) and isinstance(n.value, float) and math.isinf(n.value) for n in _own(e))
 
 
-def _outside_loads(e: Expr) -> Iterator[Expr]:
+def _own(e: Expr) -> Iterator[Expr]:
+    """The nodes whose value is of the expression's own dtype or a test of it: what is loaded or converted is checked apart."""
     yield e
-    for kid in () if isinstance(e, Load) else children(e):
-        yield from _outside_loads(kid)
+    for kid in () if isinstance(e, (Load, Cast)) else children(e):
+        yield from _own(kid)
 
 
 def unify(a: str, b: str) -> str | None:

@@ -51,3 +51,10 @@ def test_monoids_are_typed(monoid, dtypes):
     one = len(slots) == 1
     text = f"def f({params}):\n    for k in serial(4):\n        reduce({monoid}, {pair[0] if one else f'({pair[0]})'}, {pair[1] if one else f'({pair[1]})'})\n"
     check_program(parse_program(text))
+
+
+def test_an_index_may_be_computed_from_floats_but_is_no_infinity():
+    text = "def f(x: f32[4], y: f32[4]):\n    for i in serial(4):\n        y[i] = x[{}]\n"
+    check_program(parse_program(text.format("min(i64(floor(f32(i) * 0.5)), 3)")))
+    with pytest.raises(TypeMismatch):
+        check_program(parse_program(text.format("min(i, inf)")))
