@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from .agents.library import Answers, Stopwatch, answer, recalled
 from .agents.records import Records, StoredScripts
 from .agents.tune import remembered, seconds_of
 from .agents.tune import tune as tune_kernels
+from .backends.chosen import Chosen, read_chosen
 from .backends.cpu import saved
 from .backends.cpu.allocator import pool
 from .backends.cpu.bind import bind, evaluate, match_shapes
@@ -58,7 +60,8 @@ from .ir.variants import variants
 from .ir.version import VERSION
 from .kernels.failure import reduced as reduced_failure
 from .kernels.failure import worth_reducing
-from .passes.pipeline import Dump, Options, plan
+from .passes.decisions import Decisions
+from .passes.pipeline import Dump, Options, kernel_key, plan
 from .passes.quantize import check_names, quantize
 
 
@@ -77,6 +80,7 @@ class Settings:
     threads: int | None = None
     tune: str | None = None
     dump: Dump | None = None
+    chosen: Chosen | None = None
 
 
 @dataclass(frozen=True)
@@ -215,16 +219,17 @@ def compile(
     dump: Dump | None = None,
 ) -> Compiled | Patchwork:
     """Compile and verify `model`. `dynamic`: {input name or position: {axis: name}}; `library=False`: no ATen for operators that we own;
-    `passes`: lossy ones by name (`passes.quantize.FAMILY`), each held to the error that it declares.
+    `passes`: lossy ones by name (`passes.quantize.FAMILY`), each held to the error that it declares; `kernels`: the folder of an evolve run,
+    whose kernels are used wherever the model has them.
 
     Raises UnsupportedModel, WrongNumbers, Inaccurate, UnknownPass, MissingTool, BuildFailed, UnknownTarget.
     """
-    _refuse_unknown(passes, kernels)
+    check_names(passes)
     if tune:
         seconds_of(tune)
     machine = backend(target).machine()
     args = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
-    settings = Settings(target, library, threads, tune, dump)
+    settings = Settings(target, library, threads, tune, dump, read_chosen(kernels) if kernels is not None else None)
     start = time.perf_counter()
     try:
         with quiet():
@@ -349,12 +354,6 @@ def time_against_others(compiled: Compiled | Patchwork, problem: Problem, budget
     return Timed(times, intervals, tuple(f"{e.name} cannot run this model: {e.reason}" for e in entries if e.run is None))
 
 
-def _refuse_unknown(passes: Sequence[str], kernels: object) -> None:
-    check_names(passes)
-    if kernels is not None:
-        raise UnknownOption("this build reads no evolve folders (`kernels=`)")
-
-
 def _finish(
     exported: Exported, slots: Mapping[str, Slot], machine: Machine, settings: Settings, args: tuple[object, ...], start: float
 ) -> Compiled:
@@ -395,12 +394,27 @@ def _planned(
     args: tuple[object, ...],
     library: Mapping[str, str],
 ) -> Compiled:
-    scripts = StoredScripts(Records(machine, settings.threads or torch.get_num_threads()))
-    module = plan(exported.graph, machine, Options(library=library, scripts=scripts, dump=settings.dump))
+    scripts: Mapping[str, str] = StoredScripts(Records(machine, settings.threads or torch.get_num_threads()))
+    decisions, remarks = Decisions(), ()
+    if settings.chosen is not None:
+        scripts, decisions = ChainMap(dict(settings.chosen.scripts), scripts), Decisions(settings.chosen.decisions)  # type: ignore[arg-type]
+        library, remarks = _around(settings.chosen, exported, machine, library)
+    module = plan(exported.graph, machine, Options(library=library, scripts=scripts, dump=settings.dump, decisions=decisions))
     code = printed(module, machine.isa)
     path = build(code, machine)
     runtime = load_library(code.layout, path, slots, settings.threads)
-    return Compiled(exported, module, code, machine, path, runtime, slots, settings, 0.0, args)
+    return Compiled(exported, module, code, machine, path, runtime, slots, settings, 0.0, args, remarks=remarks)
+
+
+def _around(
+    chosen: Chosen, exported: Exported, machine: Machine, library: Mapping[str, str]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The library's operators without those that the pack has a kernel for, and a line that says what was used."""
+    whole = plan(exported.graph, machine, Options(scripts=chosen.scripts, decisions=Decisions(chosen.decisions)))
+    launches = [s for s in (*whole.prepare, *whole.steps) if isinstance(s, Launch) and kernel_key(s.naive) in chosen.scripts]
+    made = {v.name for launch in launches for node in launch.nodes for v in node.outputs}
+    used = ", ".join(launch.program.name for launch in launches) or "none: the model has no kernel of this pack"
+    return {k: v for k, v in library.items() if k not in made}, (f"kernels evolved for {chosen.problem}: {used}",)
 
 
 def _replanned(own: Compiled, library: Mapping[str, str]) -> Compiled:

@@ -32,7 +32,8 @@ def write_winner(folder: Path, subject: Subject, candidate: Candidate, strategy:
     """The source file and the pack; the file's name goes out."""
     name = f"winner{SUFFIX['c++']}"
     _replace(folder / name, subject.source(candidate.module, header(subject, strategy, verdict, command)))
-    decisions = {n: v for n, v in strategy.choices if GRAPH_MARK not in n}
+    decided = dict(candidate.strategy.choices)
+    decisions = {n: decided.get(n, own) for n, (own, _) in candidate.space.items() if GRAPH_MARK not in n}
     Chosen(subject.problem.name, subject.machine.isa, decisions, candidate.scripts).write(folder)
     return name
 
