@@ -234,9 +234,13 @@ def _independent(p: Program) -> Iterator[Broken]:
 
 
 def _atomics(p: Program) -> Iterator[Broken]:
+    buffers = p.buffers()
     for s, scope in scopes(p):
         if isinstance(s, For) and s.kind == "block":
             for r in crossed(s, scope):
+                if buffers[r.access.place.buffer].space == "local":
+                    hint = "accumulate in memory, or make the loop serial"
+                    yield Broken(r.access.statement, f"registers cannot be combined across the block axis `{s.axis}`", hint)
                 if (
                     not isinstance(r.access.statement, Reduce)
                     or len(r.access.statement.targets) > 1

@@ -57,6 +57,7 @@ BROKEN = [
         "v: scratch.f32[1]\nk: scratch.i64[1]\nv[0] = -inf\nk[0] = 0\nfor i in block(8):\n    reduce(argmax, (v[0], k[0]), (x[i, 0], i))",
     ),
     ("atomic", "v: scratch.f32[1]\nv[0] = 1\nfor i in block(8):\n    reduce(mul, v[0], x[i, 0])"),
+    ("atomic", "v: local.f32[1]\nv[0] = 0\nfor i in block(8):\n    v[0] += x[i, 0]\ny[0, 0] = v[0]"),
     ("in-bounds", "for i in serial(9):\n    y[i, 0] = x[i, 0]"),
     ("in-bounds", "for i in serial(N):\n    z[i + 1, 0] = 1"),
     ("in-bounds", "for i in serial(N):\n    x[i, 0] = 1"),
