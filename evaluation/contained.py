@@ -58,12 +58,15 @@ class Contained:
         if line != "ready":
             raise Ended(self._told(line, "while loading"))
 
-    def run(self, first: int, last: int, timeout: float) -> float:
-        """Calls the kernel once on each slot of `first..last-1`; returns the seconds that took. Raises `Ended`."""
+    def run(self, first: int, last: int, timeout: float, stirred: bool = False) -> float:
+        """Calls the kernel once on each slot of `first..last-1`; returns the seconds that took. Raises `Ended`.
+
+        `stirred`: the runner stops its threads at arbitrary instructions for a moment (native candidates only).
+        """
         token = secrets.token_hex(7)
         if self._pending or select.select([self.channel], [], [], 0)[0]:
             raise Ended(self._end(Finding("sandbox-violation", "it wrote to the judge's channel")))
-        command = f"run {token} {first} {last}\n".encode()
+        command = f"{'stir' if stirred else 'run'} {token} {first} {last}\n".encode()
         start = time.perf_counter()
         self._send(command)
         line = self._line(start + timeout, timeout, "a call")

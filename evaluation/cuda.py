@@ -50,6 +50,7 @@ class CudaMaker:
 
     collects = False
     watches_calls = False
+    stirs = False
 
     def __init__(self, candidate: Candidate, sandbox: Sandbox):
         self.candidate, self.sandbox = candidate, sandbox

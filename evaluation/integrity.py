@@ -191,7 +191,7 @@ def _state(trial: Trial, failure: Failure) -> Finding | None:
         contained = trial.start(2, trial.threads)
         verdicts += [_passes(trial, contained, failure.case, poisoned)]
         if len(verdicts) == 3:
-            verdicts += [_passes(trial, contained, failure.case, poisoned) for _ in range(4)]
+            verdicts += [_passes(trial, contained, failure.case, poisoned, trial.maker.stirs) for _ in range(4)]
         contained.close()
     if not any(verdicts):
         return None
@@ -221,9 +221,9 @@ def _state(trial: Trial, failure: Failure) -> Finding | None:
     )
 
 
-def _passes(trial: Trial, contained: Contained, case: Case, poisoned: str) -> bool:
+def _passes(trial: Trial, contained: Contained, case: Case, poisoned: str, stirred: bool = False) -> bool:
     seen = len(trial.failures)
-    trial.call(contained, 0, case, poisoned)
+    trial.call(contained, 0, case, poisoned, stirred)
     return len(trial.failures) == seen
 
 

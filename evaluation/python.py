@@ -127,6 +127,7 @@ class PythonMaker:
 
     collects = True
     watches_calls = True
+    stirs = False
 
     def __init__(self, candidate: Candidate, parent: PythonParent):
         self.candidate, self.parent = candidate, parent

@@ -204,10 +204,10 @@ class Trial:
             self.failures.append(Failure(case, misses, outputs, poisoned, list(self._before[id(contained)]), self._stage))
         self._before[id(contained)].append(case.key)
 
-    def call(self, contained: Contained, slot: int, case: Case, poisoned: str = "nan") -> list[Finding]:
+    def call(self, contained: Contained, slot: int, case: Case, poisoned: str = "nan", stirred: bool = False) -> list[Finding]:
         """Fills a slot, calls once, checks. Raises `Ended`."""
         self.fill(contained, slot, case, poisoned)
-        seconds = contained.run(slot, slot + 1, self.call_s)
+        seconds = contained.run(slot, slot + 1, self.call_s, stirred)
         self.longest_s = max(self.longest_s, seconds)
         self.spent_s += seconds
         return self.check(contained, slot, case, poisoned)
@@ -258,6 +258,6 @@ class Trial:
                 break
         repeats = 0
         while not found and not self.failures and repeats < 12 and time.perf_counter() - started < 1.0:
-            found += self.call(contained, 0, self.cases.kept["own1"])
+            found += self.call(contained, 0, self.cases.kept["own1"], stirred=self.maker.stirs)
             repeats += 1
         return found

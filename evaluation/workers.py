@@ -17,6 +17,7 @@ class Maker(Protocol):
 
     collects: bool  # outputs reach the arena only when asked for
     watches_calls: bool  # it can report which library operators the candidate called
+    stirs: bool  # its runner can stop threads at arbitrary instructions
 
     def describe(self, description, reference) -> None:
         """Learns the task's call."""
@@ -36,6 +37,7 @@ class NativeMaker:
 
     collects = False
     watches_calls = False
+    stirs = True
 
     def __init__(self, library: Library, source: str, sandbox: Sandbox):
         self.library, self.source, self.sandbox = library, source, sandbox

@@ -30,6 +30,9 @@ static char* arena = nullptr;
 static size_t arena_bytes = 0;
 static const size_t MARGIN = size_t(64) << 20;
 static std::atomic<int> team_threads{0}, other_threads{0};
+static const int MOST_KNOWN = 512;
+static std::atomic<int> known[MOST_KNOWN];  // numbers of the threads that run the candidate's code
+static std::atomic<bool> threaded{false};
 
 static void say(const char* text) {
   if (write(reply_fd, text, strlen(text)) < 0) _exit(3);
@@ -41,11 +44,23 @@ struct Start {
   void* arg;
   std::atomic<int>* live;
 };
-static void ended(void* p) { --*static_cast<std::atomic<int>*>(p); }
+static int thread_number() { return static_cast<int>(syscall(SYS_gettid)); }
+static void exchange_known(int from, int to) {
+  for (auto& slot : known) {
+    int wanted = from;
+    if (slot.compare_exchange_strong(wanted, to)) return;
+  }
+}
+static void ended(void* p) {
+  exchange_known(thread_number(), 0);
+  --*static_cast<std::atomic<int>*>(p);
+}
 static void* started(void* p) {
   Start s = *static_cast<Start*>(p);
   free(p);
   void* result = nullptr;
+  threaded = true;
+  exchange_known(0, thread_number());
   pthread_cleanup_push(ended, s.live);
   result = s.run(s.arg);
   pthread_cleanup_pop(1);
@@ -67,6 +82,28 @@ extern "C" __attribute__((visibility("default"))) int pthread_create(pthread_t* 
     free(s);
   }
   return rc;
+}
+
+// ---- stirring: threads are stopped at arbitrary instructions for a moment, so that a race shows on one processor too ----
+static std::atomic<bool> stirring{false};
+static void sleep_ns(long ns) {
+  timespec t{0, ns};
+  nanosleep(&t, nullptr);
+}
+static void on_stir(int) {
+  int before = errno;
+  if (stirring) sleep_ns(150000);
+  errno = before;
+}
+static void* stir(void*) {
+  for (unsigned turn = 0; stirring; ++turn) {
+    for (unsigned n = 0; n < MOST_KNOWN && stirring; ++n) {
+      int thread = known[n];
+      if (thread && (n + turn) % 3) syscall(SYS_tgkill, getpid(), thread, SIGUSR2);
+    }
+    sleep_ns(60000 + turn % 7 * 20000);
+  }
+  return nullptr;
 }
 
 // ---- faults ----
@@ -126,6 +163,10 @@ static void catch_faults() {
   struct sigaction act{};
   act.sa_sigaction = on_fault;
   act.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  struct sigaction stirred{};
+  stirred.sa_handler = on_stir;
+  stirred.sa_flags = SA_RESTART;
+  sigaction(SIGUSR2, &stirred, nullptr);
   for (int sig : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP}) sigaction(sig, &act, nullptr);
   std::set_terminate(on_terminate);
 }
@@ -230,6 +271,17 @@ static void invoke(void* f, const Call& c) {
   else
     reinterpret_cast<void (*)(L256, L256, L256, L256, D8)>(f)(W256(0), W256(256), W256(512), W256(768), REALS);
 }
+static void invoke_stirred(void* f, const Call& c) {
+  if (!threaded) return invoke(f, c);
+  using Create = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
+  static Create create = reinterpret_cast<Create>(dlsym(RTLD_NEXT, "pthread_create"));
+  pthread_t stirrer;
+  stirring = true;
+  bool made = create(&stirrer, nullptr, stir, nullptr) == 0;
+  invoke(f, c);
+  stirring = false;
+  if (made) pthread_join(stirrer, nullptr);
+}
 static size_t padded(size_t n) { return n <= 16 ? 16 : n <= 64 ? 64 : 1024; }
 
 static std::vector<Call> read_plan(int fd) {
@@ -298,14 +350,16 @@ int main(int argc, char** argv) {
     return 4;
   }
   close(library_fd);
+  exchange_known(0, thread_number());
   say("ready\n");
   FILE* in = fdopen(command_fd, "r");
   char line[256], answer[128];
   while (fgets(line, sizeof line, in)) {
     unsigned long long token = 0;
     size_t first = 0, last = 0;
-    if (sscanf(line, "run %llx %zu %zu", &token, &first, &last) == 3) {
-      for (size_t s = first; s < last && s < calls.size(); ++s) invoke(kernel, calls[s]);
+    bool stirred = sscanf(line, "stir %llx %zu %zu", &token, &first, &last) == 3;
+    if (stirred || sscanf(line, "run %llx %zu %zu", &token, &first, &last) == 3) {
+      for (size_t s = first; s < last && s < calls.size(); ++s) stirred ? invoke_stirred(kernel, calls[s]) : invoke(kernel, calls[s]);
       snprintf(answer, sizeof answer, "ok %llx %d %d %d\n", token, other_threads.load(), team_threads.load(), allocation_failed.load());
     } else if (sscanf(line, "clock %llx", &token) == 1) {
       snprintf(answer, sizeof answer, "clock %llx %lld %lld\n", token, now_ns(CLOCK_MONOTONIC), now_ns(CLOCK_REALTIME));
