@@ -2,7 +2,7 @@
 
 Comes in: a Program with Calls. Goes out (`inline_calls`): the same program with each Call replaced by its meaning, which is what the
 verifier and the interpreter look at. A backend prints `targets[target]`, with `{0}`, `{1}`, .. for the operands' addresses; in the text for
-`registers` `{0}` is the C++ variable that holds the first operand, one native vector.
+`registers` `{0}` is the C++ variable that holds the first operand, one native vector, and the last operand comes as a loaded vector.
 """
 
 from __future__ import annotations

@@ -230,15 +230,14 @@ def copy_rows(draft: Draft, rows: Rows, by: tuple[str, ...]) -> bool:
     at = outer[-1] if outer else "root"
     if not draft.attempt(f"stage({source}, {at}, ({', '.join(by)}), scratch)"):
         return False
-    last, row = by[-1], f"{m}1"
-    fresh = draft.fresh(f"{last}c")
-    if not draft.attempt(f"rename({row}, {draft.fresh(row + 'c')}, 0)", f"rename({last}, {fresh}, 0)"):
+    last = by[-1]
+    copy = draft.fresh(f"{last}c")
+    if not draft.attempt(f"rename({m}1, {draft.fresh(f'{m}1c')}, 0)", f"rename({last}, {copy}, 0)"):
         return False
-    if draft.attempt(f"bind({fresh}, vector)"):
-        return True
-    return draft.attempt(f"split({fresh}, {2 * draft.machine.lanes}, tail=mask)") and all(
-        draft.attempt(f"bind({a}, vector)") for a in (f"{fresh}1", f"{fresh}2") if draft.has(a)
-    )
+    lanes = draft.machine.lanes
+    if draft.attempt(f"split({copy}, {4 * lanes}, tail=mask, round={lanes})"):
+        return all(draft.attempt(f"bind({a}, vector)") for a in (f"{copy}1", f"{copy}2") if draft.has(a))
+    return draft.attempt(f"bind({copy}, vector)")
 
 
 def hold_columns(draft: Draft, inner: str, lanes: list[str]) -> None:

@@ -57,11 +57,9 @@ def dot_tile(draft: Draft, rows: Rows, height: int, copied: bool) -> bool:
         return False
     pair = [] if copied else two_panels(draft, rows, height)
     lanes = [a for a in (f"{n}1", f"{n}2") if draft.has(a)]
-    if not draft.attempt(f"split({k}, {group}, tail=exact)"):
-        return False
     if not all(draft.attempt(f"expand({', '.join([f'{m}1', *pair, lane])})") for lane in lanes):
         return False
-    if not copied_tile(draft, rows, (f"{m}0", f"{m}1", f"{k}0", f"{k}1"), copied):
+    if not copied_tile(draft, rows, (f"{m}0", f"{m}1", k), copied) or not draft.attempt(f"split({k}, {group}, tail=exact)"):
         return False
     for lane in lanes:
         steps = [

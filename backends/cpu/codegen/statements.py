@@ -24,6 +24,7 @@ class Statements(Reductions):
     def __init__(self, program: Program, layout: Layout, lanes: int, writer: Writer, crossed: frozenset[tuple[str, str]]):
         super().__init__(layout, lanes, writer, dim_ranges(program), crossed)
         self.dims = frozenset(d.name for d in program.dims)
+        self.constant = frozenset(b.name for b in program.params) - frozenset(program.written())
         self.streams: dict[str, set[str]] = {}
 
     def body(self, body: Body) -> None:
@@ -269,6 +270,10 @@ class Statements(Reductions):
         intrinsic, first = INTRINSICS[s.intrinsic], s.operands[0]
         if self.homes[first.buffer].wide:
             variable = self.whole_vector(first.buffer, first.index)
+            vector = f"unaligned<bytes>({pointers[-1]})"
+            if s.operands[-1].buffer in self.constant:  # one load for all rows that it meets
+                vector = self.writer.temporary("bytes", "panel", f"pinned({vector})")
+            pointers[-1] = vector
             return self.writer.line((intrinsic.code("registers") or "").format(variable, *pointers))
         pointers.insert(0, self.pointer(first.buffer, self.offset(first.buffer, first.index)))
         self.writer.line((intrinsic.code("c++") or "").format(*(f"({p})" for p in pointers)))

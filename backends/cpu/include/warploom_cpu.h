@@ -424,25 +424,6 @@ template <class V> WL_INLINE V reversed(V v) {
     return r;
 }
 /// Lane i is p[-i].
-// c[j] += sum of a[q] * b[j][q] over 4 (unsigned by signed bytes) or 2 (bfloat16) neighbours; what a narrower machine does one by one.
-#if WL_LANES == 16
-WL_INLINE i32v dot4(i32v c, const uint8_t* a, const int8_t* b) {
-#if defined(__AVX512VNNI__)
-  return (i32v)_mm512_dpbusd_epi32((__m512i)c, (__m512i)splat<i32v>(unaligned<int32_t>(a)), unaligned<__m512i>(b));
-#else
-  for (int j = 0; j < 16; j++) for (int q = 0; q < 4; q++) c[j] += int32_t(a[q]) * b[j * 4 + q];
-  return c;
-#endif
-}
-WL_INLINE f32v dot2(f32v c, const bfloat* a, const bfloat* b) {
-#if defined(__AVX512BF16__)
-  return _mm512_dpbf16_ps(c, (__m512bh)splat<i32v>(unaligned<int32_t>(a)), (__m512bh)unaligned<__m512i>(b));
-#else
-  for (int j = 0; j < 16; j++) for (int q = 0; q < 2; q++) c[j] += get(a + q) * get(b + j * 2 + q);
-  return c;
-#endif
-}
-#endif
 // A value that stays in a register: g++ would else read it from memory again at every use.
 template <class V> WL_INLINE V pinned(V x) {
 #if defined(__x86_64__)
@@ -450,6 +431,30 @@ template <class V> WL_INLINE V pinned(V x) {
 #endif
   return x;
 }
+// c[j] += sum of a[q] * b[j][q] over 4 (unsigned by signed bytes) or 2 (bfloat16) neighbours; what a narrower machine does one by one.
+#if WL_LANES == 16
+typedef __m512i bytes;
+WL_INLINE i32v dot4(i32v c, const uint8_t* a, bytes b) {
+#if defined(__AVX512VNNI__)
+  return (i32v)_mm512_dpbusd_epi32((__m512i)c, (__m512i)splat<i32v>(unaligned<int32_t>(a)), b);
+#else
+  int8_t w[64];
+  __builtin_memcpy(w, &b, 64);
+  for (int j = 0; j < 16; j++) for (int q = 0; q < 4; q++) c[j] += int32_t(a[q]) * w[j * 4 + q];
+  return c;
+#endif
+}
+WL_INLINE f32v dot2(f32v c, const bfloat* a, bytes b) {
+#if defined(__AVX512BF16__)
+  return (f32v)_mm512_dpbf16_ps((__m512)c, (__m512bh)splat<i32v>(unaligned<int32_t>(a)), (__m512bh)b);
+#else
+  bfloat w[32];
+  __builtin_memcpy(w, &b, 64);
+  for (int j = 0; j < 16; j++) for (int q = 0; q < 2; q++) c[j] += get(a + q) * get(w + j * 2 + q);
+  return c;
+#endif
+}
+#endif
 template <class T> WL_INLINE register_vector<T> load_reversed(const T* p) { return reversed(load(p - (lanes - 1))); }
 template <class T> WL_INLINE register_vector<T> load_reversed(const T* p, mask m) { return gather(p, -iota<i32v>(), m); }
 
