@@ -123,8 +123,7 @@ def _head(s: For | If) -> tuple:
 def _plainly_separated(loop: For, found: list[Reach]) -> bool:
     """Some dimension is the same `c*p + g` in all accesses, with no inner axis in g and no load anywhere: no proof needed."""
     inner = {s.axis for r in found for s in r.path if isinstance(s, For)}
-    ranks = {len(r.place.index) for r in found}
-    return len(ranks) == 1 and any(_one_form(loop.axis, inner, {r.place.index[d] for r in found}) for d in range(ranks.pop()))
+    return any(_one_form(loop.axis, inner, set(forms)) for forms in zip(*(r.place.index for r in found)))
 
 
 def _one_form(axis: str, inner: set[str], forms: set[Expr]) -> bool:
@@ -137,8 +136,6 @@ def _one_form(axis: str, inner: set[str], forms: set[Expr]) -> bool:
 
 def separated(loop: For, scope: Scope, a: Reach, b: Reach, written: frozenset[str]) -> bool:
     """No element is touched by `a` in one iteration and by `b` in another."""
-    if len(a.place.index) != len(b.place.index):
-        return False
     mine = [*scope.facts, *path_facts(loop), *_facts(a)]
     inner = {loop.axis, *(s.axis for s in b.path if isinstance(s, For))}
     theirs = [primed(f, inner) for f in (*path_facts(loop), *_facts(b))]

@@ -10,7 +10,7 @@ import ast
 import math
 from collections.abc import Callable
 
-from .diagnostic import ParseError, Place
+from .diagnostic import ParseError, Place, suggest
 from .expr import INFIX, OPS, Cast, Const, Expr, Load, Op, Var
 from .kernel import KINDS, SPACES, Alloc, Body, Buffer, Call, For, If, Program, Reduce, Stmt, Store
 from .monoid import MONOIDS
@@ -240,7 +240,8 @@ class Parser:
                 raise self.fail(n, f"{name} takes one value")
             return Cast(name, self.expr(n.args[0]))
         if name not in OPS or name in INFIX:
-            raise self.fail(n, f"`{name}` is not a function of this language", f"accepted: {', '.join(sorted(o for o in OPS if o.isidentifier()))}")
+            near = suggest(name, OPS)
+            raise self.fail(n, f"`{name}` is not a function of this language", near + f"accepted: {', '.join(sorted(o for o in OPS if o.isidentifier()))}")
         if len(n.args) != OPS[name][0]:
             raise self.fail(n, f"{name} takes {OPS[name][0]} arguments, not {len(n.args)}")
         return Op(name, tuple(self.expr(a) for a in n.args))
@@ -356,7 +357,8 @@ class Parser:
 
     def place(self, n: ast.AST) -> Load:
         if not isinstance(n, ast.Subscript):
-            raise self.fail(n, "expected a place such as b[i, j]")
+            hint = f"there are no scalar variables: `{n.id}: local.f32[1]`, then `{n.id}[0]`" if isinstance(n, ast.Name) else ""
+            raise self.fail(n, "expected a place such as b[i, j]", hint)
         return Load(self.name(n.value), self.index(n.slice))
 
     def program(self) -> Program:

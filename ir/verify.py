@@ -125,9 +125,6 @@ def _statement_names(s: Stmt, scope: Scope, axes: set[str]) -> Iterator[Broken]:
         known = MONOIDS.get(s.monoid)
         if known is None or not len(s.targets) == len(s.values) == known.width or len(s.running) not in (0, known.width):
             yield Broken(s, f"`{s.monoid}` does not have {len(s.targets)} slots")
-    for name in writes(s):
-        if name not in scope.buffers:
-            yield Broken(s, f"there is no buffer `{name}` here", "visible: " + ", ".join(scope.buffers))
     for place in [Load(s.buffer, s.index)] if isinstance(s, Store) else []:
         yield from _expression(s, place, scope, axes)
     for e in expressions(s):
@@ -241,11 +238,7 @@ def _atomics(p: Program) -> Iterator[Broken]:
                 if buffers[r.access.place.buffer].space == "local":
                     hint = "accumulate in memory, or make the loop serial"
                     yield Broken(r.access.statement, f"registers cannot be combined across the block axis `{s.axis}`", hint)
-                if (
-                    not isinstance(r.access.statement, Reduce)
-                    or len(r.access.statement.targets) > 1
-                    or r.mode[1:] not in ("add", "min", "max")
-                ):
+                if r.mode[1:] not in ("add", "min", "max"):  # monoids of one slot that have an atomic
                     yield Broken(
                         r.access.statement,
                         f"`{r.mode[1:]}` across the block axis `{s.axis}` has no atomic",

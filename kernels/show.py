@@ -32,10 +32,10 @@ def show(programs: Sequence[Program], steps: Script, number: int | None = None, 
         raise NoStep(f"there is no step {number}", hint=f"this kernel has {len(steps)} steps")
     at = (len(steps) - 1 if number is None else number) % max(1, len(steps))
     if not steps:
-        console.print(_lines((" ", line) for line in print_program(programs[0]).splitlines()))
+        console.print(_lines((" ", line) for line in print_program(programs[0]).splitlines()), soft_wrap=True)
         return
     console.print(Text(f"# step {at}: {print_step(steps[at])}", "bold cyan"))
-    console.print(_lines(changes(programs[at], programs[at + 1])))
+    console.print(_lines(changes(programs[at], programs[at + 1])), soft_wrap=True)
 
 
 def changes(before: Program, after: Program) -> Iterator[tuple[str, str]]:

@@ -227,3 +227,26 @@ class Steps(Generic[K]):
         The loop is serial; one statement of its body fills the buffer and does nothing else, and nothing in the loop writes what it loads.
         """
         return self._apply(script.Pipeline(axis, buffer))
+
+    def merge(self, buffer: str, dim: int) -> K:
+        """Make one dim of a buffer's dims `dim` and `dim + 1`.
+
+        merge(t, 0)          t: shared.f32[4, 16, K]   ->   t: shared.f32[64, K]
+                             t[a, b, k]                     t[a*16 + b, k]
+
+        The dims belong to no lanes.
+        """
+        return self._apply(script.Merge(buffer, dim))
+
+    def when(self, dim: str, lo: int, hi: int = 0) -> K:
+        """What follows, up to the next `when`, schedules the program for values of a dim from `lo` to below `hi` (0: no upper end).
+
+        when(n, 1, 8);                        ->   match n:
+        when(n, 8); split(i, 8, tail=cut)              case within(1, 8): for i in serial(n): S(i)
+                                                       case within(8, inf): for i0: for i1: S(i0*8 + i1)
+                                                                            for i2: S(i2)
+
+        Several `when` with nothing between them give one variant several ranges. Steps before the first one hold for all. The ranges cover
+        every value of the dim, each one once.
+        """
+        return self._apply(script.When(dim, lo, hi))

@@ -2,6 +2,7 @@
 
 import pytest
 from warploom.ir.diagnostic import TypeMismatch
+from warploom.ir.expr import Const, Op
 from warploom.ir.text import parse_expr, parse_program
 from warploom.ir.typing import check_program, infer_dtype, strong
 
@@ -15,7 +16,7 @@ GOOD = {
     "select(x[i] == -inf, 0.0, d[0] * 2)": "f64", "1 + 2.0": "float-weak", "pow(x[i], 2)": "f32",
 }  # fmt: skip
 BAD = ["x[i] + d[i]", "x[i] * i", "n[i] + 1.5", "n[i] / 2", "exp(n[i])", "b[i] + 1", "x[i] & 1", "not n[i]", "x[x[i]]",
-       "x[inf]", "x[i + -inf]", "select(x[i], 1, 2)", "select(b[i], x[i], n[i])", "b[i] << 1", "q[i]", "b[i] == 1", "n[i] + u[i]"]  # fmt: skip
+       "b[i] + b[0]", "isnan(b[i])", "x[inf]", "x[i + -inf]", "select(x[i], 1, 2)", "select(b[i], x[i], n[i])", "b[i] << 1", "q[i]", "b[i] == 1", "n[i] + u[i]"]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", GOOD)
@@ -27,6 +28,11 @@ def test_infers(text):
 def test_refuses(text):
     with pytest.raises(TypeMismatch):
         infer_dtype(parse_expr(text), BUFFERS)
+
+
+def test_operands_are_counted():
+    with pytest.raises(TypeMismatch, match="takes 1 operands, not 2"):
+        infer_dtype(Op("exp", (Const(1.0), Const(1.0))), BUFFERS)
 
 
 def test_strong_of_weak():

@@ -30,12 +30,19 @@ BROKEN = [
     ("types", "for i in serial(4):\n    y[i, 0] = x[i, 0] * i"),
     ("types", "for i in serial(inf):\n    y[0, 0] = 1"),
     ("types", "for i in serial(-inf, 4):\n    y[0, 0] = 1"),
+    ("types", "if q[0]:\n    y[0, 0] = 1"),
+    ("types", "y[0, 0] += q[0]"),
+    ("types", "q[0] = scan(add, y[0, 0], x[0, 0])"),
+    ("types", "reduce(any, y[0, 0], x[0, 0])"),
+    ("fixed", "for i in serial(4):\n    for j in unroll(i, 4):\n        y[j, 0] = 1"),
     ("fixed", "for i in vector(N):\n    y[i, 0] = 1"),
     ("fixed", "for i in unroll(N):\n    y[i, 0] = 1"),
     ("fixed", "for i in vector(1, 4):\n    y[i, 0] = 1"),
     ("regions", "for i in vector(4):\n    for j in lanes(4):\n        y[i, j] = 1"),
     ("regions", "for i in lanes(4):\n    for j in block(4):\n        y[i, j] = 1"),
     ("regions", "for i in lanes(4):\n    y[i, 0] = 1\n    for j in lanes(4):\n        y[i, j] = 1"),
+    ("regions", "for i in lanes(4):\n    if i < 2:\n        for j in lanes(4):\n            y[i, j] = 1"),
+    ("regions", "for i in lanes(4):\n    for b in serial(2):\n        for j in lanes(4):\n            y[i, b * 4 + j] = 1"),
     ("owned", "t: local.f32[8]\nfor i in lanes(8):\n    t[i] = 1"),
     ("owned", "t: local.f32[[8]]\nfor i in lanes(8):\n    t[i] = 1\ny[0, 0] = t[0]"),
     ("owned", "t: local.f32[[8]]\nfor i in lanes(8):\n    t[7 - i] = 1"),
@@ -52,6 +59,7 @@ BROKEN = [
         "s: shared.f32[1]\ns[0] = 0\nfor i in lanes(4):\n    for j in serial(2):\n        y[i * 2 + j, 0] = scan(add, s[0], x[i, j])",
     ),
     ("independence", "for i in lanes(4):\n    for j in serial(4):\n        y[i * 3 + j, 0] = 1"),
+    ("independence", "s: shared.f32[1]\ns[0] = 0\nfor i in lanes(8):\n    y[i, 0] = scan(add, s[0], x[i, 0])\n    y[i, 1] = s[0]"),
     (
         "atomic",
         "v: scratch.f32[1]\nk: scratch.i64[1]\nv[0] = -inf\nk[0] = 0\nfor i in block(8):\n    reduce(argmax, (v[0], k[0]), (x[i, 0], i))",
@@ -63,10 +71,21 @@ BROKEN = [
     ("in-bounds", "for i in serial(N):\n    x[i, 0] = 1"),
     ("in-bounds", "y[q[0], 0] = 1"),
     ("in-bounds", "for i in serial(N):\n    y[i, 0] = select(i < 9, x[i, 0], 0)"),
+    ("in-bounds", "y[min(q[0], 5), 0] = 1"),
+    ("in-bounds", "y[max(q[0], 2), 0] = 1"),
+    ("in-bounds", "for i in lanes(4):\n    y[i + q[0], 0] = 1"),
+    ("in-bounds", "if x[0, 0] > 0 and x[0, 0] < 1:\n    y[64, 0] = 1"),
+    ("in-bounds", "if x[0, 0] * 2 > 0 and x[0, 0] * 2 < 1:\n    y[64, 0] = 1"),
+    ("in-bounds", "if f32(x[0, 0]) > 0 and f32(x[0, 0]) < 1:\n    y[64, 0] = 1"),
+    ("in-bounds", "if 1 / 2 > 0 and 1 / 2 < 1:\n    y[64, 0] = 1"),
+    ("in-bounds", "if 0.5 > 0 and 0.5 < 1:\n    y[64, 0] = 1"),
+    ("in-bounds", "for i in serial(8):\n    y[i % p[0], 0] = 1"),
+    ("in-bounds", "for i in serial(8):\n    y[i % (N - 2), 0] = 1"),
     ("defined", "t: local.f32[4]\nt[0] = 1\ny[0, 0] = t[1]"),
     ("defined", "t: local.f32[1]\nt[0] += 1"),
     ("defined", "t: local.f32[1]\nfor i in serial(N):\n    if i < N - 2:\n        t[0] = 1\ny[0, 0] = t[0]"),
     ("defined", "t: local.f32[8]\nfor i in serial(4):\n    t[i * 2] = 1\nfor i in serial(8):\n    y[i, 0] = t[i]"),
+    ("defined", "t: local.f32[16]\nfor a in serial(1, 4):\n    for b in serial(4):\n        t[a * 4 - b] = 1\nfor i in serial(16):\n    y[i, 0] = t[i]"),
     ("within", "p[0] = 8"),
     ("within", "p[0] += 1"),
     ("variants", "match N:\n    case within(1, 4):\n        y[0, 0] = 1\n    case within(5, 6):\n        y[0, 0] = 1"),
@@ -97,7 +116,10 @@ def built(*body, params=(Y,), dims=()):
     return Program("f", dims, params, body)
 
 
-def loop(axis="i", kind="serial", body=(Store("y", (Const(0),), ONE),)):
+SET = Store("y", (Const(0),), ONE)
+
+
+def loop(axis="i", kind="serial", body=(SET,)):
     return For(axis, Const(0), FOUR, kind, body)
 
 
@@ -140,7 +162,7 @@ BUILT = [  # what no text can say, or what its parser refuses before
 
 @pytest.mark.parametrize("number", range(len(BUILT)))
 def test_built_programs_are_refused(number):
-    with pytest.raises(IllegalProgram, match="^WL-E012: names: "):
+    with pytest.raises(IllegalProgram, match=r"^WL-E012: names: "):
         verify(BUILT[number])
 
 
