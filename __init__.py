@@ -9,9 +9,9 @@ from .ir.version import VERSION
 
 __version__ = VERSION
 
-_LAZY = {"compile": "compiler", "load": "compiler", "kernel": "kernels.handwritten"}
+_LAZY = {"compile": "compiler", "load": "compiler", "transpile": "transpiler", "kernel": "kernels.handwritten"}
 
-__all__ = ["__version__", "compile", "kernel", "load"]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["__version__", "compile", "kernel", "load", "transpile"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str):

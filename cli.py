@@ -67,6 +67,23 @@ def run(
     raise typer.Exit(run_command(files, include or [], define or [], check, out, as_json))
 
 
+@app.command()
+def transpile(
+    files: Annotated[list[str], typer.Argument(help="CUDA files: bare kernels or PyTorch extensions.")],
+    launch: Annotated[str | None, typer.Option(help="grid=x,y,z;block=x,y,z;shared=n, compiled into bare kernels.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Run the result against the emulator.")] = False,
+    out: Annotated[str | None, typer.Option("-o", help="OUT.cpp; a folder for several files.")] = None,
+    include: Annotated[list[str] | None, typer.Option("-I", help="A folder for #include.")] = None,
+    define: Annotated[list[str] | None, typer.Option("-D", help="A macro, N=V.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False,
+) -> None:
+    """CUDA to C++ by rules: exit 0 done (and verified), 1 refused or it disagrees, 2 unreadable, 3 no compiler."""
+    from .transpiler import TranspileRequest, run_transpile
+
+    request = TranspileRequest(tuple(files), launch, verify, out, tuple(include or ()), tuple(define or ()))
+    raise typer.Exit(run_transpile(request, as_json))
+
+
 @app.command("compile")
 def compile_(
     model: Annotated[str, typer.Argument(help="FILE.py[:Class] in KernelBench form, or zoo:NAME.")],

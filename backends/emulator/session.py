@@ -70,7 +70,7 @@ def run_files(files: Sequence[Path], options: Options) -> Session:
         (*options.include, *dict.fromkeys(p.resolve().parent for p in sources)), options.defines, options.out, options.check
     )
     if any(is_extension(text) for text in texts.values()):
-        reference = _reference(files, sources)
+        reference = find_reference(files, sources)
         return in_child(lambda: _run_extension(sources, reference, options))
     if len(sources) > 1:
         raise Unreadable("several files make a PyTorch extension; a bare kernel is one file")
@@ -121,7 +121,8 @@ def save_arrays(arrays: dict[str, np.ndarray], out: Path) -> dict[str, str]:
     return {name: str(path) for name, path in paths.items()}
 
 
-def _reference(files: Sequence[Path], sources: Sequence[Path]) -> Path:
+def find_reference(files: Sequence[Path], sources: Sequence[Path]) -> Path:
+    """The reference of an extension: named, beside it, or in the published layout. Raises Unreadable."""
     named = [path for path in files if path.suffix == ".py"]
     beside = [path.with_suffix(".py") for path in sources]
     published = [
@@ -148,7 +149,7 @@ def _run_extension(sources: Sequence[Path], reference: Path, options: Options) -
     if "fn" not in inspect.signature(model.forward).parameters:
         raise Unreadable(f"{reference.name}: Model.forward takes no `fn`, so the extension cannot be called in its place")
     with torch.no_grad():
-        wanted = _tensors(model(*inputs))
+        wanted = flat_tensors(model(*inputs))
         got, findings, failure = _call_extension(sources, model, inputs, options)
     outputs = save_arrays({f"output{i}": t.numpy() for i, t in enumerate(got)}, options.out)
     return Session(outputs, tuple(findings), failure, None if failure else max_error(got, wanted))
@@ -169,7 +170,7 @@ def _call_extension(sources: Sequence[Path], model: Any, inputs: Sequence[Any], 
 
         return check_extension(sources, model, inputs, include=options.include, defines=options.defines)
     extension = load_extension([p.resolve() for p in sources], include=options.include, defines=options.defines)
-    return _tensors(model(*inputs, fn=entry_of(extension))), [], ""
+    return flat_tensors(model(*inputs, fn=entry_of(extension))), [], ""
 
 
 def entry_of(extension: types.ModuleType) -> Any:
@@ -180,7 +181,8 @@ def entry_of(extension: types.ModuleType) -> Any:
     return getattr(extension, "forward" if "forward" in names else names[0])
 
 
-def _tensors(value: Any) -> list[Any]:
+def flat_tensors(value: Any) -> list[Any]:
+    """The tensors of a model's answer, contiguous."""
     flat = value if isinstance(value, (tuple, list)) else [value]
     return [t.detach().contiguous() for t in flat]
 

@@ -81,7 +81,7 @@ class Assembler:
         self.declares: dict[str, t.Declare] = {}
         users: dict[str, set[int]] = {}
         again = assigned(tuple(s for r in self.regions for s in r.body))
-        for number, region in enumerate(self.regions):
+        for region in self.regions:
             for s in region.body:
                 if isinstance(s, t.Declare):
                     self.declares[s.declarators[0].name] = s
@@ -184,7 +184,7 @@ class Assembler:
         """What inactive threads count as, before the active ones send."""
         for s in region.body:
             if isinstance(s, t.Declare):
-                type_, idle = self.sent.get(s.declarators[0].name, ("", None))
+                idle = self.sent.get(s.declarators[0].name, ("", None))[1]
                 if idle is not None:
                     yield self.fill(s.declarators[0].name, idle)
 

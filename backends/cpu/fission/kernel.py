@@ -7,7 +7,7 @@ turned inside out), `assemble` (regions as loops over threads), and here the loo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ....frontend.cuda import text
@@ -43,7 +43,8 @@ class Geometry:
 
 @dataclass(frozen=True)
 class KernelCode:
-    """The text of a function. `path`: fission; `why`: what made it so, in words; `takes_shared`: it takes the size of dynamic shared memory."""
+    """The text of a function. `path`: fission; `why`: what made it so, in words; `fixed`: the launch is compiled in, else it takes
+    grid and block, and with `takes_shared` the size of dynamic shared memory; `types`: its parameters' types."""
 
     name: str
     text: str
@@ -51,7 +52,8 @@ class KernelCode:
     why: str
     takes_shared: bool = False
     regions: int = 1
-    notes: tuple[str, ...] = field(default=())
+    fixed: bool = False
+    types: tuple[str, ...] = ()
 
 
 def kernel_code(kernel: t.Function, file: t.CudaFile, geometry: Geometry, *, name: str = "", linkage: str = "static ") -> KernelCode:
@@ -66,7 +68,7 @@ def kernel_code(kernel: t.Function, file: t.CudaFile, geometry: Geometry, *, nam
     returns = {f.name: f.returns for f in file.functions}
     line = linear_loop(prepared, places, geometry, _waits)
     if line is not None:
-        return _code(kernel, geometry, line, [], False, "no barrier: one loop over the elements", 1, name, linkage)
+        return _code(kernel, geometry, line, [], "no barrier: one loop over the elements", 1, name, linkage)
     lowered = Lowering(prepared, returns).lower(body)
     referenced = _by_reference(lowered.body, file) | frozenset(lowered.sent)
     declared = _declared(prepared, lowered.body)
@@ -80,7 +82,7 @@ def kernel_code(kernel: t.Function, file: t.CudaFile, geometry: Geometry, *, nam
         split.items = turn(split.items, uniform, places.thread.get(block.axes, "tx"))
     assembled = Assembler(split, lowered, places, uniform, block, declared, returns).run()
     why = f"split at barriers into {regions} regions" if _waits(lowered.body) else "no barrier: blocks in parallel, threads in loops"
-    return _code(kernel, geometry, _blocks(assembled.body, places, geometry), assembled.dynamic, True, why, regions, name, linkage)
+    return _code(kernel, geometry, _blocks(assembled.body, places, geometry), assembled.dynamic, why, regions, name, linkage)
 
 
 _INTEGERS = frozenset(("int", "unsigned", "unsigned int", "int64_t", "size_t", "long", "bool", "int32_t", "uint32_t", "long long", "short", "char", "uint64_t"))
@@ -216,7 +218,7 @@ def work(body: t.Body) -> int:
     return total
 
 
-def _code(kernel: t.Function, g: Geometry, body: list[Any], dynamic: list[tuple[str, str]], split: bool, why: str, regions: int, name: str, linkage: str) -> KernelCode:
+def _code(kernel: t.Function, g: Geometry, body: list[Any], dynamic: list[tuple[str, str]], why: str, regions: int, name: str, linkage: str) -> KernelCode:
     params = [text.parameter(p) for p in kernel.params]
     lead = []
     takes_shared = bool(dynamic) and g.shared_bytes is None
@@ -236,7 +238,8 @@ def _code(kernel: t.Function, g: Geometry, body: list[Any], dynamic: list[tuple[
     if len(head.rpartition(chr(10))[2]) + len(arguments) > 110:
         arguments = "\n    " + ",\n    ".join([*lead, *params])
     lines = [f"{head}{arguments}) {{", *text.body(tuple(body), 1), "}"]
-    return KernelCode(kernel.name, "\n".join(lines) + "\n", "fission", why, takes_shared, regions)
+    types = tuple(p.type + ("*" if p.is_pointer else "") for p in kernel.params)
+    return KernelCode(kernel.name, "\n".join(lines) + "\n", "fission", why, takes_shared, regions, g.grid is not None, types)
 
 
 def _with_dynamic(body: list[Any], dynamic: list[tuple[str, str]], size: str) -> list[Any]:

@@ -175,7 +175,7 @@ inline {name}{size} make_{name}{size}({params}) {{ return {{{declared}}}; }}
 
 def prelude(text: str, *, vector_math: bool = True) -> str:
     """The pieces that `text` needs, headers first."""
-    words = set(re.findall(r"[A-Za-z_]\w*", text))
+    words = set(re.findall(r"(?<!std::)\b[A-Za-z_]\w*", text))
     pieces = [HEADERS]
     chosen = [piece for names, piece in _PIECES if words & set(names)]
     if any("std::vector" in piece for piece in chosen):

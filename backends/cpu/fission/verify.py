@@ -1,0 +1,188 @@
+"""Transpiled C++ against the emulator. Both run on the same arguments; their largest difference comes out.
+
+A bare kernel takes its arguments from the sidecar beside it, else they are made up: arrays as large as the launch touches, whole-number
+scalars just below the number of threads. An extension takes its inputs from its reference file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ....frontend.cuda import tree as t
+from ....frontend.cuda.binding import numpy_dtype
+from ....frontend.cuda.footprint import Unknown, footprint
+from ....frontend.cuda.read import read
+from ....ir.diagnostic import Unreadable
+from ...emulator.execute import Fenced, load
+from ...emulator.isolate import in_child
+from ...emulator.launch import Launch, launch_comment
+from ...emulator.sidecar import Setting, read_sidecar, storage_dtype
+from ...emulator.torch_extension import is_extension
+from ...emulator.unit import Call, Parameter, build_unit
+from .kernel import KernelCode
+from .load import load_library, load_text
+
+_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`max_error` is relative to the largest absolute value; `how` says what it was compared with, and on what."""
+
+    agrees: bool
+    max_error: float
+    how: str
+
+
+def verify(path: Path, source: str, text: str, kernels: Sequence[KernelCode], launch: str | None, include: tuple[Path, ...]) -> Verdict:
+    """Runs both sides in processes of their own. Raises Unreadable, BuildFailed, KernelFailed."""
+    if is_extension(source):
+        return _extension(path, text, include)
+    setting = _setting(path, source, launch)
+    unit = build_unit(source, setting.calls, setting.parameters, filename=str(path), include=include)
+    emulated = in_child(lambda: _emulated(unit, setting))
+    library_text = text + _entry(setting, kernels)
+    transpiled = in_child(lambda: _transpiled(library_text, setting))
+    error = max((difference(a, b) for a, b in zip(transpiled, emulated)), default=0.0)
+    how = "the emulator on the sidecar's arguments" if path.with_suffix(".json").is_file() else "the emulator on arguments made up"
+    return Verdict(error <= _TOLERANCE, error, how)
+
+
+# --- bare kernels
+
+
+def _setting(path: Path, source: str, launch: str | None) -> Setting:
+    sidecar = path.with_suffix(".json")
+    if sidecar.is_file():
+        return read_sidecar(sidecar, source)
+    given = Launch.parse(launch) if launch else launch_comment(source)
+    if given is None:
+        raise Unreadable(f"{path.name}: nothing says how to launch it", hint="add --launch, or a sidecar beside it")
+    file = read(source)
+    if len(file.kernels) != 1:
+        raise Unreadable(f"{path.name}: {len(file.kernels)} kernels and no sidecar", hint=f"put {sidecar.name} beside it")
+    return made_up(file.kernels[0], given, dict(file.macros))
+
+
+def made_up(kernel: t.Function, launch: Launch, macros: dict[str, str], seed: int = 0) -> Setting:
+    """Arguments for a kernel that nothing else describes. Raises Unreadable where its accesses cannot be followed."""
+    threads = int(np.prod(launch.grid) * np.prod(launch.block))
+    whole = {p.name: max(1, threads - 3) for p in kernel.params if not p.is_pointer and _is_whole(p)}
+    numbers = {name: int(value) for name, value in macros.items() if value.isdigit()}
+    try:
+        found = footprint(kernel, launch.block, launch.grid, whole, macros=numbers)
+    except Unknown as why:
+        raise Unreadable(f"kernel {kernel.name}: its accesses cannot be followed ({why})", hint="put a sidecar beside it") from None
+    generator = np.random.Generator(np.random.PCG64(seed))
+    parameters, values, kinds = [], [], []
+    for p in kernel.params:
+        dtype = numpy_dtype(p.type) or "float32"
+        parameters.append(Parameter(p.name, dtype, p.is_pointer))
+        if p.is_pointer:
+            touched = found.touched[p.name]
+            count = max(touched.high, threads if touched.dynamic else 1)
+            kinds.append("inout" if touched.writes else "in")
+            values.append(_random(generator, count, dtype))
+        else:
+            kinds.append("scalar")
+            values.append(storage_dtype(dtype).type(whole.get(p.name, 0.5)))
+    call = Call(kernel.name, launch, tuple(range(len(parameters))))
+    return Setting((call,), tuple(parameters), tuple(kinds), tuple(values), ())
+
+
+def _is_whole(p: t.Param) -> bool:
+    return np.dtype(numpy_dtype(p.type) or "float32").kind in "iu"
+
+
+def _random(generator: np.random.Generator, count: int, dtype: str) -> np.ndarray:
+    kind = storage_dtype(dtype)
+    if kind.kind == "f":
+        return generator.random(count).astype(kind)
+    return generator.integers(0, 2 if dtype == "bool" else 8, count).astype(kind)
+
+
+def _emulated(unit: Any, setting: Setting) -> list[np.ndarray]:
+    load(unit).run(setting.parameters, setting.values)
+    return [setting.values[i] for i in setting.outputs()]
+
+
+def _transpiled(text: str, setting: Setting) -> list[np.ndarray]:
+    fenced = [Fenced(p.name, v) if isinstance(v, np.ndarray) else None for p, v in zip(setting.parameters, setting.values)]
+    scalars = [np.atleast_1d(v).copy() if v is not None and not isinstance(v, np.ndarray) else None for v in setting.values]
+    slots = (ctypes.c_void_p * max(1, len(fenced)))()
+    for i, (array, scalar) in enumerate(zip(fenced, scalars)):
+        slots[i] = array.address if array else scalar.ctypes.data if scalar is not None else None
+    load_library(text).warploom_verify(slots)
+    return [fenced[i].checked() for i in setting.outputs()]  # type: ignore[union-attr]
+
+
+def _entry(setting: Setting, kernels: Sequence[KernelCode]) -> str:
+    """A C function that makes the sidecar's launches of the transpiled kernels."""
+    codes = {k.name: k for k in kernels}
+    lines = ['\nextern "C" void warploom_verify(void** a) {']
+    for call in setting.calls:
+        code = codes[call.kernel.split("<", 1)[0]]
+        args = [_argument(i, setting.parameters[i], code, k) for k, i in enumerate(call.arguments)]
+        if not code.fixed:
+            places = [f"{{{x}, {y}, {z}}}" for x, y, z in (call.launch.grid, call.launch.block)]
+            args = [f"dim3{places[0]}", f"dim3{places[1]}", *([str(call.launch.shared_bytes)] if code.takes_shared else []), *args]
+        lines.append(f"  {call.kernel}({', '.join(args)});")
+    return "\n".join([*lines, "}", ""])
+
+
+def _argument(i: int, p: Parameter, code: KernelCode, at: int) -> str:
+    type_ = code.types[at]
+    return f"({type_})a[{i}]" if p.pointer else f"*({type_}*)a[{i}]"
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest absolute difference over the largest absolute value of `b`; infinite where one is NaN and the other not."""
+    x, y = a.astype(np.float64).reshape(-1), b.astype(np.float64).reshape(-1)
+    with np.errstate(invalid="ignore"):
+        same = (x == y) | (np.isnan(x) & np.isnan(y))
+        error = np.where(same, 0.0, np.abs(x - y))
+    if np.isnan(error).any():
+        return float("inf")
+    scale = float(np.abs(y[np.isfinite(y)]).max(initial=0.0)) or 1.0
+    return float(error.max(initial=0.0)) / scale
+
+
+# --- extensions
+
+
+def _extension(path: Path, text: str, include: tuple[Path, ...]) -> Verdict:
+    from ...emulator.session import find_reference
+
+    reference = find_reference([], [path])
+    return in_child(lambda: _compare_extension(path, reference, text, include))
+
+
+def _compare_extension(path: Path, reference: Path, text: str, include: tuple[Path, ...]) -> Verdict:
+    import torch
+
+    from ...emulator.session import entry_of, flat_tensors, max_error
+    from ...emulator.torch_extension import load_extension
+
+    module = types.ModuleType("reference")
+    exec(compile(reference.read_text(), str(reference), "exec"), module.__dict__)  # the user's own reference, as `run` takes it
+    torch.manual_seed(0)
+    model, inputs = module.Model(*module.get_init_inputs()), module.get_inputs()
+    with torch.no_grad():
+        emulated = entry_of(load_extension([path.resolve()], include=include))
+        wanted = flat_tensors(model(*_copies(inputs), fn=emulated))
+        got = flat_tensors(model(*_copies(inputs), fn=entry_of(load_text(text))))
+    error = max_error(got, wanted)
+    return Verdict(error <= 10 * _TOLERANCE, error, "the emulator on the reference's inputs")
+
+
+def _copies(inputs: Sequence[Any]) -> list[Any]:
+    return [x.clone() if hasattr(x, "clone") else x for x in inputs]
+
+
