@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..ir.diagnostic import WarploomError
 from ..ir.kernel import Program
@@ -62,7 +62,33 @@ def _cuda_load(module: Module, slots: Mapping) -> tuple[object, object]:
     return code, Runtime(code, slots)
 
 
-BACKENDS = {b.name: b for b in (Backend("cpu", _cpu_machine, _cpu_source), Backend("cuda", _cuda_machine, _cuda_source, _cuda_load))}
+def _triton_machine() -> Machine:
+    return replace(_cuda_machine(), isa="triton")
+
+
+def _triton_source(program: Program) -> str:
+    from .triton.printer import print_triton
+
+    return print_triton(program).source
+
+
+def _triton_load(module: Module, slots: Mapping) -> tuple[object, object]:
+    from .cuda.module import printed
+    from .cuda.runtime import Runtime
+    from .triton.run import TRITON, triton
+
+    code = printed(module, TRITON)
+    return code, Runtime(code, slots, triton)
+
+
+BACKENDS = {
+    b.name: b
+    for b in (
+        Backend("cpu", _cpu_machine, _cpu_source),
+        Backend("cuda", _cuda_machine, _cuda_source, _cuda_load),
+        Backend("triton", _triton_machine, _triton_source, _triton_load),
+    )
+}
 
 
 def backend(name: str) -> Backend:

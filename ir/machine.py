@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ISAS = {"avx512": (16, 32), "avx2": (8, 16), "portable": (4, 16), "cuda": (32, 255)}
+ISAS = {"avx512": (16, 32), "avx2": (8, 16), "portable": (4, 16), "cuda": (32, 255), "triton": (32, 255)}
 """ISA -> (float32 lanes of a vector register, vector registers); of a GPU the threads of a warp, and registers of a thread."""
 
 DOTS = {"u8": ("vnni16", "avx512_vnni"), "bf16": ("bf16dot16", "avx512_bf16")}
@@ -13,7 +13,7 @@ DOTS = {"u8": ("vnni16", "avx512_vnni"), "bf16": ("bf16dot16", "avx512_bf16")}
 
 @dataclass(frozen=True)
 class Machine:
-    """One CPU socket as a process sees it, or one GPU (isa `cuda`: cores are its multiprocessors, l1 the shared memory of a block).
+    """One CPU socket as a process sees it, or one GPU (isa `cuda` or `triton`: cores are its multiprocessors, l1 the shared memory of a block).
 
     `features`: names such as vnni, avx512_bf16. `flops`: peak float32 operations per second of one core, `bandwidth`: bytes per second that
     one core reads from memory, `bandwidth_all`: all cores together, `bandwidth_cache`: one core from the last-level cache; 0 where not measured.

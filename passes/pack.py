@@ -94,7 +94,7 @@ def pack_operands(
 ) -> tuple[Graph, Packs]:
     """Insert packing maps; `library` names nodes that are left as they are. Decisions of a contraction: `pack_columns NODE`, `pack_rows NODE`
     (whether the operand with the columns, or the rows, of the output is laid out for tiles), `columns NODE` (of a tile, in vectors)."""
-    if machine.isa == "cuda":
+    if machine.isa in ("cuda", "triton"):
         return graph, {}  # shared memory does it
     decisions = decisions or Decisions()
     types = dict(graph.types())

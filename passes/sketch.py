@@ -37,6 +37,10 @@ def sketch(program: Program, kind: str, machine: Machine, choices: Mapping[str, 
         from .sketch_gpu import sketch_gpu
 
         return sketch_gpu(program, kind, machine, choices)
+    if machine.isa == "triton":
+        from .sketch_triton import sketch_triton
+
+        return sketch_triton(program, kind, machine, choices)
     draft = Draft(program=program, machine=machine, choices=choices or {})
     if kind == "contract" and _served(draft):
         verify(draft.program)

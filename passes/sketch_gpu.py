@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..ir.diagnostic import IllegalProgram
 from ..ir.expr import Expr, as_int
 from ..ir.kernel import Alloc, Body, Buffer, For, If, Program, Reduce, Store, statements
 from ..ir.machine import Machine
@@ -36,24 +37,46 @@ LONG_ROW = 1 << 14
 def sketch_gpu(program: Program, kind: str, machine: Machine, choices: Mapping[str, int] | None = None) -> Draft:
     """The default GPU schedule for a naive program of a class (`fuse.Group.kind`), verified; `choices` overrule its decisions."""
     draft = Draft(program=program, machine=machine, choices=choices or {})
-    for rule in (*RULES.get(kind, ()), split_reduction, rows, points):
+    for rule in (*RULES.get(kind, ()), split_reduction, rows, points, plain_points):
         before = draft.program, list(draft.steps)
-        if rule(draft):
-            break
+        if rule(draft) and legal(draft.program):
+            return draft
         draft.program, draft.steps = before
     verify(draft.program)
     return draft
 
 
+def legal(program: Program) -> bool:
+    """The whole is provable: merged axes may hide from the prover that an index from a buffer is in range."""
+    try:
+        verify(program)
+    except IllegalProgram:
+        return False
+    return True
+
+
 # ------------------------------------------------------------------------------------------------ points
 def points(draft: Draft) -> bool:
     """A thread for each point: the innermost parallel axes along the threads of a block, the others along the grid."""
-    for top in _tops(draft):
+    for top in tops(draft):
         _thread_axes(draft, top)
     return True
 
 
-def _tops(draft: Draft) -> list[list[str]]:
+def plain_points(draft: Draft) -> bool:
+    """A thread for each point, no axes merged."""
+    for axes in tops(draft):
+        inner = axes.pop()
+        block, thread = draft.fresh(f"{inner}b"), draft.fresh(f"{inner}t")
+        if least(draft, inner) > ENOUGH_THREADS and draft.attempt(f"split({inner}, {ENOUGH_THREADS}, {block}, {thread})"):
+            axes.append(block)
+            inner = thread
+        draft.attempt(f"bind({inner}, lanes)")
+        to_grid(draft, axes)
+    return True
+
+
+def tops(draft: Draft) -> list[list[str]]:
     """The parallel axes of each top-level nest; nests with the same axes are treated alike, once."""
     nests = [_parallel(s) for s in draft.program.body if isinstance(s, For)]
     return [list(axes) for axes in dict.fromkeys(tuple(x.axis for x in nest) for nest in nests if nest)]
@@ -73,23 +96,24 @@ def _thread_axes(draft: Draft, axes: list[str]) -> None:
     """Merge inner axes until they fill a block, cut what is too long into blocks."""
     axes = list(axes)
     threads = draft.choose("threads", 256, (128, 256, 512))
-    while len(axes) > 1 and _least(draft, axes[-1]) < ENOUGH_THREADS:
+    while len(axes) > 1 and least(draft, axes[-1]) < ENOUGH_THREADS:
         merged = draft.fresh(axes[-2] + axes[-1])
         if not draft.attempt(f"collapse({axes[-2]}, {axes[-1]}, {merged})"):
             break
         axes[-2:] = [merged]
     inner = axes.pop()
-    if _pure_map(draft) and _least(draft, inner) >= 4 * threads:
+    if _pure_map(draft) and least(draft, inner) >= 4 * threads:
         _vectorises(draft, inner)
     block, thread = draft.fresh(f"{inner}b"), draft.fresh(f"{inner}t")
-    if _least(draft, inner) > threads and draft.attempt(f"split({inner}, {threads}, {block}, {thread})"):
+    if least(draft, inner) > threads and draft.attempt(f"split({inner}, {threads}, {block}, {thread})"):
         axes.append(block)
         inner = thread
     draft.attempt(f"bind({inner}, lanes)")
-    _to_grid(draft, axes)
+    to_grid(draft, axes)
 
 
-def _to_grid(draft: Draft, axes: list[str]) -> None:
+def to_grid(draft: Draft, axes: list[str]) -> None:
+    """The axes along the grid, as far as they are independent."""
     for axis in axes:
         if not draft.attempt(f"bind({axis}, block)"):
             return
@@ -110,7 +134,7 @@ def _pure_map(draft: Draft) -> bool:
     return all(isinstance(s, Store) for s in statements(draft.program.body) if not isinstance(s, For))
 
 
-def _least(draft: Draft, axis: str) -> int:
+def least(draft: Draft, axis: str) -> int:
     """The least extent of the loops of that name; a symbolic one counts as long."""
     return min((as_int(x.hi) or 1 << 20 for x in draft.loops() if x.axis == axis), default=1)
 
@@ -118,12 +142,12 @@ def _least(draft: Draft, axis: str) -> int:
 # ------------------------------------------------------------------------------------------------ rows
 def rows(draft: Draft) -> bool:
     """A block for each point, its threads along the rows: where there are rows worth it, and memory runs along them or they are kept."""
-    tops = [s for s in draft.program.body if isinstance(s, For)]
-    inner = [loop for top in tops for loop in _row_loops(_body_of(top))]
-    if not inner or not draft.choose("rows", int(_rows_win(draft, tops, inner)), (0, 1)):
+    nests = [s for s in draft.program.body if isinstance(s, For)]
+    inner = [loop for top in nests for loop in row_loops(body_of(top))]
+    if not inner or not draft.choose("rows", int(rows_win(draft, nests, inner)), (0, 1)):
         return False
-    for axes in _tops(draft):
-        _to_grid(draft, axes)
+    for axes in tops(draft):
+        to_grid(draft, axes)
     done: set[str] = set()
     for loop in inner:
         if loop.axis not in done:
@@ -132,31 +156,34 @@ def rows(draft: Draft) -> bool:
     return True
 
 
-def _body_of(top: For) -> Body:
+def body_of(top: For) -> Body:
+    """What is done for one point."""
     return _parallel(top)[-1].body
 
 
-def _row_loops(body: Body) -> list[For]:
+def row_loops(body: Body) -> list[For]:
     """The loops that stand directly in the body of a point."""
-    return [s for x in body for s in ([x] if isinstance(x, For) else _row_loops(x.body) if isinstance(x, If) else [])]
+    return [s for x in body for s in ([x] if isinstance(x, For) else row_loops(x.body) if isinstance(x, If) else [])]
 
 
-def _rows_win(draft: Draft, tops: list[For], inner: list[For]) -> bool:
-    longest = max(_count(nest_of((loop,))) for loop in inner)
+def rows_win(draft: Draft, nests: list[For], inner: list[For]) -> bool:
+    """Whether a block a row is better than a thread a point."""
+    longest = max(count_of(nest_of((loop,))) for loop in inner)
     kept = any(isinstance(s, Alloc) and s.buffer.space == "scratch" for s in statements(draft.program.body))
     if kept:
         return True
     if longest < SHORT_ROW:
         return False
-    pieces = min(_count(_parallel(top)) for top in tops)
+    pieces = min(count_of(_parallel(top)) for top in nests)
     across = max(contiguity(draft.program, x.body, x.axis) for loop in inner for x in nest_of((loop,)))
-    along = max(contiguity(draft.program, _body_of(top), _parallel(top)[-1].axis) for top in tops)
+    along = max(contiguity(draft.program, body_of(top), _parallel(top)[-1].axis) for top in nests)
     if any(isinstance(s, Reduce) and s.running for s in statements(draft.program.body)):
         return across >= 0.5 and pieces < 1 << 16
     return across > along or pieces < 1 << 12
 
 
-def _count(loops: list[For]) -> int:
+def count_of(loops: list[For]) -> int:
+    """Iterations of a nest; a symbolic extent counts as 1024."""
     total = 1
     for loop in loops:
         total *= as_int(loop.hi) or 1 << 10
@@ -213,9 +240,9 @@ def split_reduction(draft: Draft) -> bool:
     top = draft.program.body[0]
     if len(draft.program.body) != 1 or not isinstance(top, For) or as_int(top.hi) != 1 or nest_of((top,))[1:]:
         return False
-    inner = _row_loops(top.body)
+    inner = row_loops(top.body)
     nest = nest_of((inner[0],)) if len(inner) == 1 else []
-    if not nest or _count(nest) < LONG_ROW or not all(isinstance(s, Reduce) and not s.running for s in nest[-1].body):
+    if not nest or count_of(nest) < LONG_ROW or not all(isinstance(s, Reduce) and not s.running for s in nest[-1].body):
         return False
     row = nest[0].axis
     for x in nest[1:]:
@@ -223,7 +250,7 @@ def split_reduction(draft: Draft) -> bool:
         if not draft.attempt(f"collapse({row}, {x.axis}, {merged})"):
             return False
         row = merged
-    size = draft.choose("part", max(4096, 1 << (_count(nest) // 1024).bit_length()), (1 << 12, 1 << 14, 1 << 16))
+    size = draft.choose("part", max(4096, 1 << (count_of(nest) // 1024).bit_length()), (1 << 12, 1 << 14, 1 << 16))
     block, thread, part = draft.fresh(f"{row}b"), draft.fresh(f"{row}t"), draft.fresh("part")
     if not draft.attempt(f"split({row}, {size}, {block}, {thread})", f"rfactor({block}, {block}, space=scratch)"):
         return False

@@ -9,6 +9,7 @@ Decisions: `tile` (rows and columns of a block's tile), `depth` (of the staged t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from ..ir.expr import Load, as_int, loads, names
 from ..ir.kernel import For, If, Reduce, Stmt, statements
@@ -18,21 +19,35 @@ SIDE = 16
 """Threads along each side of a tile."""
 
 
+@dataclass(frozen=True)
+class Contraction:
+    """A product with two long output dims: all parallel axes, the axes of the reduction, the loads of the product."""
+
+    axes: list[str]
+    depth: list[str]
+    operands: list[Load]
+    most: int
+
+
+def contraction_axes(draft: Draft) -> Contraction | None:
+    """The program as a contraction; None for what has no two long dims or is no product of two loads."""
+    if len(draft.program.body) != 1 or not isinstance(draft.program.body[0], For):
+        return None
+    axes, depth, operands = _parallel_axes(draft), _reduction_axes(draft), _operands(draft)
+    if len(axes) < 2 or not depth or operands is None:
+        return None
+    most = min(_extent(axes[-1]), _extent(axes[-2]))
+    return Contraction([x.axis for x in axes], depth, operands, most) if most >= SIDE else None
+
+
 def contract(draft: Draft) -> bool:
     """The last two output dims make the tile. What has no two long dims is rows."""
-    if len(draft.program.body) != 1 or not isinstance(draft.program.body[0], For):
+    found = contraction_axes(draft)
+    if found is None:
         return False
-    axes = _parallel_axes(draft)
-    depth = _reduction_axes(draft)
-    if len(axes) < 2 or not depth or min(_extent(axes[-1]), _extent(axes[-2])) < SIDE:
-        return False
-    operands = _operands(draft)
-    if operands is None:
-        return False
-    i, j = axes[-2].axis, axes[-1].axis
-    most = min(_extent(axes[-1]), _extent(axes[-2]))
-    tile = draft.choose("tile", 128 if most >= 2048 else 64 if most >= 64 else 32, (32, 64, 128))
-    return _tile(draft, [x.axis for x in axes[:-2]], i, j, depth, operands, tile)
+    *batch, i, j = found.axes
+    tile = draft.choose("tile", 128 if found.most >= 2048 else 64 if found.most >= 64 else 32, (32, 64, 128))
+    return _tile(draft, batch, i, j, found.depth, found.operands, tile)
 
 
 def _tile(draft: Draft, batch: list[str], i: str, j: str, depth: list[str], operands: list[Load], tile: int) -> bool:

@@ -5,9 +5,11 @@ Comes in: a Module scheduled for a GPU. Goes out: `Printed`: the steps in order,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
+from ...ir.kernel import Program
 from ...ir.module import Aten, Launch, Library, Module
 from ...ir.types import Dim
 from .codegen.functions import Functions
@@ -15,6 +17,17 @@ from .printer import print_cuda
 from .program import CudaBuffer, CudaKernel, CudaLaunch, CudaProgram
 
 Host = Aten | Library
+
+
+@dataclass(frozen=True)
+class Target:
+    """How a language for GPUs is printed: `functions()` collects what the kernels of a file call, `print(program, functions)` prints one."""
+
+    functions: Callable[[], Any]
+    print: Callable[[Program, Any], CudaProgram]
+
+
+CUDA = Target(Functions, print_cuda)
 
 
 @dataclass(frozen=True)
@@ -36,7 +49,7 @@ class Printed:
         return {p.name: p.source for p in self.programs}
 
 
-def printed(module: Module) -> Printed:
+def printed(module: Module, target: Target = CUDA) -> Printed:
     """Print every launch. Raises UnsupportedOnGpu."""
     steps: list[CudaProgram | Host] = []
     run: list[Launch] = []
@@ -45,12 +58,12 @@ def printed(module: Module) -> Printed:
             run.append(step)
             continue
         if run:
-            steps.append(_program(module, _part(module, steps), run))
+            steps.append(_program(module, _part(module, steps), run, target))
         run = []
         steps.append(step)
     if run:
-        steps.append(_program(module, _part(module, steps), run))
-    prepare = _program(module, f"{module.name}_prepare", module.prepare) if module.prepare else None
+        steps.append(_program(module, _part(module, steps), run, target))
+    prepare = _program(module, f"{module.name}_prepare", module.prepare, target) if module.prepare else None
     return Printed(module, tuple(steps), prepare)
 
 
@@ -59,16 +72,16 @@ def _part(module: Module, steps: list[CudaProgram | Host]) -> str:
     return f"{module.name}_{number}" if number else module.name
 
 
-def _program(module: Module, name: str, launches: Iterable[Launch]) -> CudaProgram:
+def _program(module: Module, name: str, launches: Iterable[Launch], target: Target) -> CudaProgram:
     """The launches of several kernels one after the other; a kernel with the text of an earlier one is that one."""
-    functions = Functions()
+    functions = target.functions()
     kernels: dict[str, CudaKernel] = {}
     made: list[CudaLaunch] = []
     buffers: dict[str, CudaBuffer] = {}
     scripts: dict[str, str] = {}
     dims: dict[str, Dim] = {}
     for launch in launches:
-        part = _bound(module, launch, print_cuda(launch.program, functions))
+        part = _bound(module, launch, target.print(launch.program, functions))
         same = {k.name: _known(kernels, k) for k in part.kernels}
         for k in part.kernels:
             if same[k.name] == k.name:

@@ -13,8 +13,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from ...ir.dependence import crossed
-from ...ir.expr import ONE, Const, Expr, Var, add, as_int, bounds, floordiv, loads, mod, mul, names
-from ...ir.kernel import Alloc, Body, Buffer, For, If, Program, Stmt, expressions, statements, writes
+from ...ir.expr import ONE, Const, Expr, Var, add, as_int, bounds, floordiv, mod, mul, names
+from ...ir.intrinsic import INTRINSICS, inline_calls
+from ...ir.kernel import Alloc, Body, Buffer, Call, For, Program, expressions, statements, writes
 from ...ir.scope import Scope
 from ...ir.text import print_program
 from ...ir.types import BYTES
@@ -25,6 +26,7 @@ from .codegen.functions import Functions
 from .codegen.positions import Positions
 from .codegen.values import INT, STORAGE, Home
 from .codegen.writer import LIBRARY, RESERVED
+from .launches import Launch, Plan, block_allocs, plan_launches, rectangular, used, whole, workspaces
 from .program import CudaBuffer, CudaKernel, CudaLaunch, CudaProgram
 
 STATIC_SHARED = 48 << 10
@@ -35,27 +37,11 @@ LONG_ROW = 1 << 13
 """Iterations of a nest from which a block has MANY_THREADS."""
 
 
-@dataclass(frozen=True)
-class _Launch:
-    """One launch to be: block loops, what a block does, and the top-level buffers that are its own."""
-
-    name: str
-    blocks: tuple[For, ...]
-    body: Body
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """`temps`: top-level buffers that several launches use."""
-
-    launches: tuple[_Launch, ...]
-    temps: tuple[Buffer, ...]
-
-
 def print_cuda(program: Program, functions: Functions | None = None) -> CudaProgram:
     """The CUDA of a scheduled program. Raises UnsupportedOnGpu."""
     functions = functions or Functions()
-    plan = _plan(normalised(program), program.name)
+    program = _known_calls(program)
+    plan = plan_launches(normalised(program), program.name)
     kernels: list[CudaKernel] = []
     launches: list[CudaLaunch] = []
     workspaces: list[Buffer] = []
@@ -69,6 +55,12 @@ def print_cuda(program: Program, functions: Functions | None = None) -> CudaProg
     return CudaProgram(program.name, program.dims, tuple(buffers), tuple(kernels), tuple(launches), tuple(functions.needed.values()))
 
 
+def _known_calls(program: Program) -> Program:
+    """The program with intrinsics that have no CUDA code written out."""
+    calls = {s.intrinsic for s in statements(program.body) if isinstance(s, Call)}
+    return inline_calls(program) if any(INTRINSICS[c].code("cuda") is None for c in calls) else program
+
+
 def _role(program: Program, name: str) -> str:
     if name not in program.written():
         return "in"
@@ -76,71 +68,12 @@ def _role(program: Program, name: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ launches
-def _plan(program: Program, name: str) -> _Plan:
-    groups: list[list[Stmt]] = [[]]
-    allocs: list[Buffer] = []
-    for s in program.body:
-        if isinstance(s, Alloc):
-            allocs.append(s.buffer)
-        elif isinstance(s, For) and s.kind == "block":
-            apart = not _used((s,)) & _used(tuple(groups[-1]))  # then what came before may as well come after
-            groups[-1:] = [[s], groups[-1]] if apart else [groups[-1], [s], []]
-        else:
-            groups[-1].append(s)
-    bodies = [tuple(g) for g in groups if g]
-    users = {b.name: [k for k, g in enumerate(bodies) if b.name in _used(g)] for b in allocs}
-    temps = tuple(replace(b, space="global", owned=0) for b in allocs if _is_temporary(b, users[b.name], bodies))
-    kept = {t.name for t in temps}
-    launches: list[_Launch] = []
-    for k, body in enumerate(bodies):
-        own = tuple(Alloc(b) for b in allocs if b.name not in kept and users[b.name] == [k])
-        chain, inner = _blocks((*own, *body) if not _is_grid(body) else body)
-        launches.append(_Launch(name if len(bodies) == 1 else f"{name}_{k}", chain, inner))
-    return _Plan(tuple(launches), temps)
-
-
-def _is_grid(body: Body) -> bool:
-    return len(body) == 1 and isinstance(body[0], For) and body[0].kind == "block"
-
-
-def _is_temporary(b: Buffer, users: list[int], bodies: list[Body]) -> bool:
-    return bool(users) and (len(users) > 1 or _is_grid(bodies[users[0]]))
-
-
-def _used(body: Body) -> set[str]:
-    return {x.buffer for s in statements(body) for e in expressions(s) for x in loads(e)} | {w for s in statements(body) for w in writes(s)}
-
-
-def _blocks(body: Body) -> tuple[tuple[For, ...], Body]:
-    """The block loops of a launch, outermost first, and what is inside; block loops further in are serial."""
-    chain: list[For] = []
-    while _is_grid(body):
-        loop = body[0]
-        assert isinstance(loop, For)
-        if names(loop.hi) & {c.axis for c in chain}:
-            break
-        chain.append(loop)
-        body = loop.body
-    return tuple(chain), _serial(body)
-
-
-def _serial(body: Body) -> Body:
-    out: list[Stmt] = []
-    for s in body:
-        if isinstance(s, For):
-            s = replace(s, kind="serial" if s.kind == "block" else s.kind, body=_serial(s.body))
-        elif isinstance(s, If):
-            s = replace(s, body=_serial(s.body))
-        out.append(s)
-    return tuple(out)
-
-
 def _threads(body: Body) -> int:
     """Threads of a block: what its largest nest of lanes needs (of those that own registers, where some do), in whole
     warps; a strided nest takes what there is, or THREADS and more."""
     nests = [nest for s in statements(body) if (nest := nest_at(s)) is not None]
     owned = {s.buffer.name for s in statements(body) if isinstance(s, Alloc) and s.buffer.owned}
-    owners = [n for n in nests if owned & _used(n.body)]
+    owners = [n for n in nests if owned & used(n.body)]
     counts = [n.count for n in owners or nests]
     whole = max((n for n in counts if n is not None and n <= MOST_THREADS), default=0)
     strided = [n for n in counts if n is None or n > MOST_THREADS]
@@ -191,8 +124,8 @@ class _Body(Block):
 @dataclass
 class _Kernel:
     program: Program
-    plan: _Plan
-    launch: _Launch
+    plan: Plan
+    launch: Launch
     functions: Functions
     workspaces: list[Buffer] = field(default_factory=list)
 
@@ -205,13 +138,13 @@ class _Kernel:
         name = block.kernel_name
         lines = [head, *self._shared_array(block), *block.writer.lines, "}"]
         made = CudaLaunch(name, grid, (block.threads, 1, 1), self._dynamic_bytes(block), args)
-        shown = replace(self.program, name=name, body=(_around(self.launch),))
+        shown = replace(self.program, name=name, body=(whole(self.launch),))
         return CudaKernel(name, "\n".join(lines), args, print_program(shown), block.index_type), made, self.workspaces
 
     def _printed(self, positions: Positions) -> tuple[_Body, str, tuple[Expr, Expr, Expr], tuple[str, ...]]:
         """The body in a writer, the signature, the grid and the arguments; `positions` as counted by a printing before."""
-        used = _used((_around(self.launch),))
-        params = [b for b in (*self.program.params, *self.plan.temps) if b.name in used]
+        mine = used((whole(self.launch),))
+        params = [b for b in (*self.program.params, *self.plan.temps) if b.name in mine]
         spaces = self._workspaces()
         name = self.launch.name + "_kernel" if self.launch.name in RESERVED | LIBRARY else self.launch.name
         block = self._block(name, params, spaces)
@@ -270,7 +203,7 @@ class _Kernel:
 
     # -------------------------------------------------------------------------------- memory of a block
     def _block_buffers(self) -> Iterator[Buffer]:
-        yield from _block_allocs(self.launch.body)
+        yield from block_allocs(self.launch.body)
 
     def _shared_bytes(self) -> int | None:
         total = 0
@@ -292,15 +225,9 @@ class _Kernel:
 
     def _workspaces(self) -> dict[str, str]:
         """Scratch buffers of a block -> the parameter that holds those of all blocks."""
-        out: dict[str, str] = {}
-        grid: Expr = ONE
-        for loop in self.launch.blocks:
-            grid = mul(grid, loop.hi)
-        for b in self._block_buffers():
-            if b.space in ("scratch", "global", "stream"):
-                out[b.name] = f"{b.name}_space"
-                self.workspaces.append(replace(b, name=f"{self.launch.name}_{b.name}_space", shape=(grid, *b.shape), space="global", owned=0))
-        return out
+        self.workspaces += workspaces(self.launch)
+        own = [b.name.removeprefix(f"{self.launch.name}_") for b in self.workspaces]
+        return {name.removesuffix("_space"): name for name in own}
 
     # -------------------------------------------------------------------------------- head
     def _signature(self, name: str, block: Block, params: list[Buffer], spaces: dict[str, str], threads: int) -> str:
@@ -320,16 +247,14 @@ class _Kernel:
     def _dims(self, params: list[Buffer], spaces: dict[str, str]) -> tuple[str, ...]:
         """Dims that the kernel's text mentions."""
         seen = {n for b in (*params, *self._block_buffers()) for d in b.shape for n in names(d)}
-        seen |= {n for s in statements((_around(self.launch),)) for e in expressions(s) for n in names(e)}
+        seen |= {n for s in statements((whole(self.launch),)) for e in expressions(s) for n in names(e)}
         return tuple(d.name for d in self.program.dims if d.name in seen)
 
     def _grid(self, block: Block) -> tuple[tuple[Expr, Expr, Expr], list[str]]:
         """The grid, and the declarations of the block axes."""
         loops = self.launch.blocks
-        extents = [as_int(x.hi) for x in loops]
         kind = block.index_type
-        small = all(n is not None and n <= 65535 for n in extents[:-1])
-        if len(loops) <= 3 and small:
+        if rectangular(loops):
             axes = [block.name(x.axis) for x in loops]
             texts = [f"const {kind} {a} = blockIdx.{c};" for a, c in zip(axes[::-1], "xyz")][::-1]
             x, y, z = (*[loop.hi for loop in loops[::-1]], ONE, ONE, ONE)[:3]
@@ -345,23 +270,6 @@ class _Kernel:
             texts.append(f"const {kind} {block.name(loop.axis)} = {block.value(digit, 'i64').text};")
             total = mul(total, loop.hi)
         return (total, ONE, ONE), texts[::-1]
-
-
-def _around(launch: _Launch) -> Stmt:
-    """The launch as one statement."""
-    body = launch.body
-    for loop in reversed(launch.blocks):
-        body = (replace(loop, body=body),)
-    return body[0] if len(body) == 1 else For("once", Const(0), ONE, "block", body)
-
-
-def _block_allocs(body: Body) -> Iterator[Buffer]:
-    """Buffers of a block that are not registers: those allocated outside lanes."""
-    for s in body:
-        if isinstance(s, Alloc) and s.buffer.space != "local":
-            yield s.buffer
-        elif isinstance(s, If) or (isinstance(s, For) and s.kind not in ("lanes", "vector")):
-            yield from _block_allocs(s.body)
 
 
 def _count(b: Buffer) -> int | None:

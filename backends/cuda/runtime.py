@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import torch
 
@@ -16,23 +17,31 @@ from ...ir.module import Module
 from ..cpu.aten import run_node
 from ..cpu.bind import check_within, evaluated, match_shapes
 from ..cpu.weights import Slot
-from .emulated import Emulated
 from .module import Printed
 from .program import CudaProgram
 
 Values = dict[str, torch.Tensor]
-Execute = Callable[[CudaProgram, Mapping[str, int], Values], None]
+
+
+class OnTensors(Protocol):
+    """A program built for given dims and a device."""
+
+    def on_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """All launches in order, on a dense tensor for each buffer, changed in place."""
+
+
+Build = Callable[[CudaProgram, Mapping[str, int], torch.device], OnTensors]
 
 
 class Runtime:
     """Call it with the user's tensors. Weights are read from their `slots` on every call."""
 
-    def __init__(self, printed: Printed, slots: Mapping[str, Slot]):
-        self.printed, self.slots = printed, slots
+    def __init__(self, printed: Printed, slots: Mapping[str, Slot], build: Build | None = None):
+        self.printed, self.slots, self.build = printed, slots, build or cuda
         self.module = printed.module
         self.inputs = [i for i in self.module.inputs if i.role == "input"]
         self.threads: int | None = None
-        self._built: dict[object, object] = {}
+        self._built: dict[object, OnTensors] = {}
         self._kept: Values = {}
         self._stamp: object = None
 
@@ -77,8 +86,8 @@ class Runtime:
             if b.name not in values:
                 values[b.name] = torch.empty(sized.shapes[b.name], dtype=TORCH[b.dtype], device=device)
         if key not in self._built:
-            self._built[key] = Emulated(program, env) if device.type == "cpu" else _driver(program, env, device)
-        self._built[key].on_tensors({b.name: values[b.name] for b in program.buffers})  # type: ignore[attr-defined]
+            self._built[key] = self.build(program, env, device)
+        self._built[key].on_tensors({b.name: values[b.name] for b in program.buffers})
         for b in program.buffers:
             if b.role == "temp":
                 values.pop(b.name, None)
@@ -128,7 +137,12 @@ def _check(name: str, kind: TensorType, t: object) -> None:
         raise InputMismatch(f"input {name}: expected {TORCH[kind.dtype]}, got {t.dtype}")
 
 
-def _driver(program: CudaProgram, env: Mapping[str, int], device: torch.device) -> object:
+def cuda(program: CudaProgram, env: Mapping[str, int], device: torch.device) -> OnTensors:
+    """A CUDA program on a GPU by the driver, on the CPU in the emulator."""
+    if device.type == "cpu":
+        from .emulated import Emulated
+
+        return Emulated(program, env)
     from .driver import Loaded
 
     return Loaded(program, env, device)

@@ -1,0 +1,124 @@
+"""Default schedules for Triton: a naive program and its class go in, a schedule script comes out whose lanes are tiles of powers of two.
+
+*points*: a tile of points, every local a tile, loops inside as they are; *rows*: a program instance for each point, tiles along its rows;
+*contract*: a tile of the output as products of tiles. A tile is indexed by its own lanes alone, so there is no staging.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..ir.kernel import For, If, Program, Reduce, statements
+from ..ir.machine import Machine
+from ..ir.verify import verify
+from .draft import Draft, nest_of
+from .sketch_gpu import body_of, count_of, least, legal, row_loops, rows_win, to_grid, tops
+from .sketch_gpu_contract import contraction_axes
+
+TILE = 256
+LONG_TILE = 1024
+SIDE, DEPTH = 64, 32
+_FOLDS = ("add", "max", "min", "any", "all")
+
+
+def sketch_triton(program: Program, kind: str, machine: Machine, choices: Mapping[str, int] | None = None) -> Draft:
+    """The default Triton schedule for a naive program of a class, verified."""
+    draft = Draft(program=program, machine=machine, choices=choices or {})
+    for rule in (*((contract,) if kind == "contract" else ()), rows, points, plain_points):
+        before = draft.program, list(draft.steps)
+        if rule(draft) and legal(draft.program):
+            return draft
+        draft.program, draft.steps = before
+    verify(draft.program)
+    return draft
+
+
+def contract(draft: Draft) -> bool:
+    """Tiles of 64 x 64, the reduction in steps of 32."""
+    found = contraction_axes(draft)
+    if found is None:
+        return False
+    *batch, i, j = found.axes
+    k = found.depth[-1]
+    steps = [
+        f"split({i}, {SIDE})", f"split({j}, {SIDE})", f"reorder({i}0, {j}0, {i}1, {j}1)", f"split({k}, {DEPTH})", f"expand({i}1, {j}1)",
+        f"reorder({i}1, {j}1, {k}1)", f"bind({k}1, vector)", f"bind({i}1, lanes)", f"bind({j}1, lanes)",
+    ]  # fmt: skip
+    return draft.attempt(*steps) and all(draft.attempt(f"bind({a}, block)") for a in (*batch, f"{i}0", f"{j}0"))
+
+
+def points(draft: Draft) -> bool:
+    """All parallel axes of a nest as one, in tiles."""
+    for axes in tops(draft):
+        axes = list(axes)
+        while len(axes) > 1 and least(draft, axes[-1]) < TILE:
+            merged = draft.fresh(axes[-2] + axes[-1])
+            if not draft.attempt(f"collapse({axes[-2]}, {axes[-1]}, {merged})"):
+                break
+            axes[-2:] = [merged]
+        _tiles(draft, axes)
+    return True
+
+
+def plain_points(draft: Draft) -> bool:
+    """The innermost parallel axis in tiles, no axes merged."""
+    for axes in tops(draft):
+        _tiles(draft, list(axes))
+    return True
+
+
+def _tiles(draft: Draft, axes: list[str]) -> None:
+    inner = axes.pop()
+    n = least(draft, inner)
+    size = TILE if n >= TILE else 1 << max(n - 1, 0).bit_length()
+    if n == 1:
+        return to_grid(draft, axes)
+    block, tile = draft.fresh(f"{inner}b"), draft.fresh(f"{inner}t")
+    if draft.attempt(f"split({inner}, {size}, {block}, {tile})") and draft.attempt(f"bind({tile}, lanes)"):
+        axes.append(block)
+    to_grid(draft, axes)
+
+
+def rows(draft: Draft) -> bool:
+    """A program instance for each point, where its rows are worth a tile and what they combine into is a sum, a maximum or the like."""
+    nests = [s for s in draft.program.body if isinstance(s, For)]
+    inner = [loop for top in nests for loop in row_loops(body_of(top))]
+    if not inner or not all(_tiled_fold(s) for s in statements(draft.program.body)) or not rows_win(draft, nests, inner):
+        return False
+    for axes in tops(draft):
+        to_grid(draft, axes)
+    done: set[str] = set()
+    for loop in inner:
+        if loop.axis not in done:
+            done.update(_along(draft, loop))
+    return True
+
+
+def _tiled_fold(s: object) -> bool:
+    return not isinstance(s, Reduce) or s.monoid in _FOLDS
+
+
+def _along(draft: Draft, loop: For) -> list[str]:
+    """A row as tiles: its loops merged, a partial result for each lane where something is combined."""
+    nest = nest_of((loop,))
+    axes = [x.axis for x in nest]
+    scan = any(isinstance(s, Reduce) and s.running for s in statements(nest[-1].body))
+    row = axes[0]
+    for inner in axes[1:] if not scan else ():
+        merged = draft.fresh(row + inner)
+        if not draft.attempt(f"collapse({row}, {inner}, {merged})"):
+            break
+        row = merged
+    else:
+        row = axes[-1] if scan else row
+    n = count_of([x for x in draft.loops() if x.axis == row][:1])
+    size = min(LONG_TILE, 1 << max(n - 1, 0).bit_length())
+    chunk, tile = draft.fresh(f"{row}c"), draft.fresh(f"{row}t")
+    if size < 2 or not draft.attempt(f"split({row}, {size}, {chunk}, {tile})"):
+        return axes
+    if not scan and n > size and any(isinstance(s, (Reduce, If)) for s in nest[-1].body):
+        draft.attempt(f"rfactor({chunk}, {tile})")
+    if not draft.attempt(f"bind({tile}, lanes)"):
+        draft.attempt(f"bind({tile}, serial)")
+    return axes
+
