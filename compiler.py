@@ -50,6 +50,7 @@ from .evaluation.report.device import device_report
 from .evaluation.report.outcome import outcome
 from .evaluation.report.record import Report
 from .evaluation.report.terminal import show
+from .evaluation.sizes import resized, sizes_to_check
 from .frontend.dynamo import backend as dynamo_door
 from .frontend.torch_export import Dynamic, Exported, SizeLeaf, TensorLeaf, export_model
 from .ir.diagnostic import InputMismatch, UnsupportedModel, WarploomError, WrongNumbers
@@ -260,7 +261,9 @@ def _lossy(
     measured = tuple(measure(r, given) for r in made) if verify else ()
     compiled = _finish(replace(exported, graph=graph), slots, machine, settings, args, start)
     compiled.lossy = measured
-    for arrays, leaves in zip(given, _examples(args)):
+    if verify:
+        given += [_arrays(exported, slots, a) for a in _other_sizes(compiled, args)]
+    for arrays, leaves in zip(given, [*_examples(args), *(_other_sizes(compiled, args) if verify else ())]):
         ours = [np.asarray(t.detach().float() if t.dtype is torch.bfloat16 else t.detach()) for t in compiled.runtime(compiled.tensors(leaves))]
         compiled.differences += against_meaning(graph, arrays, ours)
     wrong = next((d for d in compiled.differences if not d.right), None)
@@ -284,9 +287,21 @@ def _arrays(exported: Exported, slots: Mapping[str, Slot], args: tuple[object, .
 def verify_against_eager(model: Callable[..., object], compiled: Compiled, args: tuple[object, ...]) -> None:
     """Compare on fresh inputs; the differences are kept in `compiled.differences`. Raises WrongNumbers."""
     compiled.differences = disagreements(_subject(model, compiled), args)
+    for other in _other_sizes(compiled, args):
+        compiled.differences += disagreements(_subject(model, compiled), other, SEEDS[:1])
     wrong = next((d for d in compiled.differences if not d.right), None)
     if wrong is not None:
         raise WrongNumbers(f"{wrong.name} differs from eager: {wrong.why}; {_blame(compiled, args)}")
+
+
+def _other_sizes(compiled: Compiled, args: tuple[object, ...]) -> list[tuple[object, ...]]:
+    """The examples at the sizes where a variant begins; none where arguments are nested."""
+    if not compiled._plain or not compiled.module.dims:
+        return []
+    tensors = compiled.tensors(args)
+    example = match_shapes(compiled.module, [tuple(t.shape) for t in tensors])
+    inputs = compiled.runtime.inputs
+    return [tuple(resized(inputs, tensors, sizes)) for sizes in sizes_to_check(compiled.module, example)]
 
 
 def _blame(compiled: Compiled, args: tuple[object, ...]) -> str:
