@@ -286,6 +286,23 @@ def bench_dynamic(
     _bench_rows("dynamic", rows, budget, only, out, as_json)
 
 
+@bench.command("gpu")
+def bench_gpu(
+    suite: Annotated[str | None, typer.Option(help="A folder of problems in KernelBench form (level1, level2, ... inside).")] = None,
+    target: Annotated[str, typer.Option(help="cuda, triton, or both, separated by a comma.")] = "cuda",
+    only: Annotated[str | None, typer.Option(help="Problems whose name contains this.")] = None,
+    budget: Annotated[float, typer.Option(help="Seconds of timing per problem.")] = 2.0,
+    timeout: Annotated[float, typer.Option(help="Seconds that one problem may take in all.")] = 300.0,
+    out: Annotated[str | None, typer.Option(help="Write the JSON, with the machine's description, to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False,
+) -> None:
+    """Compare with eager and Inductor on the GPU, interleaved. Exit 3: there is none."""
+    from .compiler import GPU_WORKER
+    from .evaluation.bench.gpu import GpuRequest, run_gpu_bench
+
+    raise typer.Exit(run_gpu_bench(GpuRequest(GPU_WORKER, suite, target, only, budget, timeout, out), as_json))
+
+
 COMPARING = ("compile", "bench", "evolve")
 
 

@@ -38,6 +38,7 @@ from .backends.manifest import backend
 from .evaluation.agreement import SEEDS, Subject, disagreements, fresh, run_compiled, state_of
 from .evaluation.bench.command import thread_counts, write_text
 from .evaluation.bench.contenders import eager, enter, inductor, quiet, quiet_logs, ran, rotating
+from .evaluation.bench.gpu import race_gpu
 from .evaluation.bench.interleave import interleave
 from .evaluation.bench.problem import Problem, check_runs, load_problem
 from .evaluation.bench.race import allocator_gain, race
@@ -739,6 +740,20 @@ def bench_worker() -> None:
         return 0, allocator_gain(problem, compile_model, lambda on: setattr(pool, "enabled", on), float(budget) / 2)
 
     sys.exit(outcome(work, as_json=True))
+
+
+GPU_WORKER = f"from {__name__} import gpu_worker; gpu_worker()"
+
+
+def gpu_worker() -> None:
+    """The process behind one problem of `warploom bench gpu`: arguments in `sys.argv`, one JSON value on the last line of stdout."""
+    spec, level, target, budget = sys.argv[1:]
+
+    def compile_model(model: torch.nn.Module, inputs: tuple) -> tuple[Callable[[tuple], object], float]:
+        compiled = compile(model, inputs, target)
+        return lambda values: compiled(*values), compiled.compile_s
+
+    sys.exit(outcome(lambda: (0, asdict(race_gpu(load_problem(spec), level, target, compile_model, float(budget)))), as_json=True))
 
 
 __all__ = ["Compiled", "Patchwork", "compile", "dynamo_backend", "load", "weight_slots"]

@@ -160,7 +160,7 @@ def _fresh_tensor(t: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return t.clone()
     if not t.is_floating_point():
         low, high = int(t.min()), int(t.max())
-        return _like(t, torch.randint(low, high + 1, t.shape, generator=generator, dtype=torch.int64).to(t.dtype))
+        return _like(t, torch.randint(low, high + 1, t.shape, generator=generator, dtype=torch.int64).to(t.device, t.dtype))
     everywhere = all_finite(t) and int(t.count_nonzero()) == t.numel()
     usual = torch.empty(0) if everywhere else t.isfinite() & (t != 0)
     pool = t.reshape(-1) if everywhere else t[usual]
