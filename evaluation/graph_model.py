@@ -17,6 +17,7 @@ from ..ir.diagnostic import IllegalProgram
 from ..ir.graph import Contract, Conv, Extern, Graph, Input, Map, Node, Random, Reduce, Reshape, Scan, Scatter, Sort, Window
 from ..ir.interpret import OutOfBounds
 from ..ir.interpret_graph import size_of
+from ..ir.kernel import Program
 from ..ir.monoid import MONOIDS
 from ..ir.monoid_terms import combine_terms, identity_terms
 from ..ir.types import is_float
@@ -300,12 +301,12 @@ def _extents(i: Input, sizes: Sizes) -> tuple[int, ...]:
 
 
 # ------------------------------------------------------------------------------------------------ sizes
-def own_sizes(graph: Graph, said: Sizes) -> dict[str, int]:
+def own_sizes(graph: Graph | Program, said: Sizes) -> dict[str, int]:
     """Sizes of the dims: as said, else some forty, within each dim's range."""
     return {d.name: said.get(d.name, _clamped(d, 40 + 3 * k)) for k, d in enumerate(graph.dims)}
 
 
-def other_sizes(graph: Graph, own: Sizes) -> list[dict[str, int]]:
+def other_sizes(graph: Graph | Program, own: Sizes) -> list[dict[str, int]]:
     """Other sizes to try: the smallest, some odd ones, larger ones; each differs from `own`."""
     tried = [lambda d, k: d.lo, lambda d, k: _clamped(d, 7 + 6 * k), lambda d, k: _clamped(d, 97 + 4 * k)]
     found = [{d.name: pick(d, k) for k, d in enumerate(graph.dims)} for pick in tried]

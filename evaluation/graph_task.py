@@ -9,6 +9,7 @@ from functools import partial
 from ..ir.diagnostic import ParseError
 from ..ir.graph import Graph
 from ..ir.graph_text import parse_graph
+from ..ir.text import parse_program
 from ..ir.types import is_float
 from ..ir.verify_graph import verify_graph
 from .graph_model import GraphModel, Sizes, choose_draw, draw_inputs, other_sizes, own_sizes
@@ -66,7 +67,7 @@ def print_sizes(sizes: Sizes) -> str:
 
 def other_shapes(task: Task) -> list[Task]:
     """The task at other sizes of its dynamic dims; none where it has no dims."""
-    if task.kind != "graph":
+    if task.kind == "python":
         return []
-    graph = read_graph(task)
+    graph = read_graph(task) if task.kind == "graph" else parse_program(task.text)
     return [replace(task, dims=print_sizes(s)) for s in other_sizes(graph, own_sizes(graph, sizes_said(task)))]

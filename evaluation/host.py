@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 from multiprocessing.connection import Connection
+from typing import Any, Protocol
 
 from .verdict import CannotJudge
 
@@ -56,6 +57,22 @@ class ReferenceHost:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+
+class Asked(Protocol):
+    """What the judge asks questions of: `ReferenceProcess`, or a reference that answers in this process."""
+
+    def call(self, method: str, *args, timeout: float = 60.0) -> Any:
+        """The result of `method(*args)`. Raises `CannotJudge`."""
+        ...
+
+    def send(self, method: str, *args) -> None:
+        """Starts a call; `receive` waits for it."""
+        ...
+
+    def receive(self, method: str, timeout: float = 60.0) -> Any:
+        """The result of the call started first of those under way. Raises `CannotJudge`."""
+        ...
 
 
 class ReferenceProcess:

@@ -292,7 +292,7 @@ def _probe(trial: Trial, case: Case) -> tuple[int, int, Finding | None, bool]:
         f"input {which} {index}",
     )
     exact = all(o.tolerance is None for o in case.outputs)  # an index may stay where it is for other reasons
-    wide = 0.5 * float(np.median(np.abs(reach)))
+    wide = 0.5 * float(np.quantile(np.abs(reach), 0.75))
     alive = sum(r >= wide for r in reach)  # changes that reach far in the reference, and move all of that
     many = dead > 0.15 * felt or (alive > 0 and len(still) > 0.15 * felt)
     return len(still), felt, finding, many or (not exact and faithful > 0.6 * (felt - len(still)))

@@ -21,7 +21,7 @@ from . import build, integrity, roofline, timing
 from .candidate import Candidate
 from .contained import Ended
 from .graph_task import other_shapes
-from .host import ReferenceHost, ReferenceProcess
+from .host import Asked, ReferenceHost, ReferenceProcess
 from .native import thread_count
 from .sandbox import Sandbox, required
 from .task import Task
@@ -108,14 +108,18 @@ class Judge:
     @contextlib.contextmanager
     def _opening(self, task: Task):
         """An `Opening` of the task, whose process works while the caller goes on; ended afterwards."""
-        with (
-            tempfile.TemporaryDirectory(
-                prefix="warploom-judge-", dir=_MEMORY if os.path.isdir(_MEMORY) else None, ignore_cleanup_errors=True
-            ) as folder,
-            contextlib.closing(ReferenceProcess(self.host)) as process,
-        ):
-            process.send("open", task, secrets.randbits(48), folder)
-            yield Opening(process, lambda: process.receive("open", self.settings.open_s))
+        with tempfile.TemporaryDirectory(
+            prefix="warploom-judge-", dir=_MEMORY if os.path.isdir(_MEMORY) else None, ignore_cleanup_errors=True
+        ) as folder:
+            if task.kind == "kernel":
+                from .kernel_task import KernelReference
+
+                with contextlib.closing(KernelReference(task, self.sandbox, self.threads, folder)) as kernel:
+                    yield Opening(kernel, kernel.describe)
+            else:
+                with contextlib.closing(ReferenceProcess(self.host)) as process:
+                    process.send("open", task, secrets.randbits(48), folder)
+                    yield Opening(process, lambda: process.receive("open", self.settings.open_s))
 
     def _at_other_shapes(self, task: Task, maker: Maker, verdict: Verdict) -> Verdict:
         """The verdict, turned to a rejection where the candidate fails at other sizes; sizes at which the task does not run are left out."""
@@ -212,7 +216,7 @@ class Judge:
 class Opening:
     """A reference that is being opened; `description` waits for it. Raises `CannotJudge`."""
 
-    reference: ReferenceProcess
+    reference: Asked
     description: Callable[[], Description]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from .contained import Contained
 from .correctness import Case
-from .host import ReferenceProcess
+from .host import Asked
 from .trial import Trial
 from .verdict import Finding, Measured
 
@@ -61,7 +61,7 @@ def interval_of(values: list[float]) -> tuple[float, float]:
     return ordered[low], ordered[n - 1 - low]
 
 
-def measure(trial: Trial, reference: ReferenceProcess, budget_s: float) -> tuple[Measured | None, list[Finding]]:
+def measure(trial: Trial, reference: Asked, budget_s: float) -> tuple[Measured | None, list[Finding]]:
     """Times until the interval is tight or the budget is spent. Findings where a timed output is wrong. Raises `Ended`."""
     cases = _cases(trial, reference)
     slots = slot_count(sum(a.nbytes for a in trial.signature.tensors), trial.longest_s)
@@ -80,7 +80,7 @@ def measure(trial: Trial, reference: ReferenceProcess, budget_s: float) -> tuple
     return _summary(samples), found
 
 
-def _cases(trial: Trial, reference: ReferenceProcess) -> list[Case]:
+def _cases(trial: Trial, reference: Asked) -> list[Case]:
     """Two to four cases of the task's own kind; eager is timed with the weights of the first."""
     wanted = 4 if trial.description.eager_s < 0.02 else 3
     keys = ["own0", "own1"]
@@ -91,7 +91,7 @@ def _cases(trial: Trial, reference: ReferenceProcess) -> list[Case]:
 
 
 def _round(
-    trial: Trial, contained: Contained, reference: ReferenceProcess, turn: list[Case], kind: str, empty, samples: _Samples
+    trial: Trial, contained: Contained, reference: Asked, turn: list[Case], kind: str, empty, samples: _Samples
 ) -> list[Finding]:
     for slot, case in enumerate(turn):
         trial.fill(contained, slot, case, kind)
@@ -108,7 +108,7 @@ def _round(
     return found
 
 
-def _eager(reference: ReferenceProcess, turn: list[Case], empty: float) -> float:
+def _eager(reference: Asked, turn: list[Case], empty: float) -> float:
     start = time.perf_counter()
     told = reference.call("time", [c.key for c in turn], timeout=120.0)
     if isinstance(told, float):  # a reference that runs in a contained process of its own holds the clock itself
@@ -121,7 +121,7 @@ def _warm(trial: Trial, contained: Contained, empty: float) -> float:
     return max(1e-7, contained.run(0, 1, trial.call_s) - empty)
 
 
-def _empty_calls(contained: Contained, reference: ReferenceProcess) -> tuple[float, float]:
+def _empty_calls(contained: Contained, reference: Asked) -> tuple[float, float]:
     """Seconds of an empty round trip to either side."""
     ours = min(contained.run(0, 0, 10.0) for _ in range(5))
     theirs = []

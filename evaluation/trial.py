@@ -16,7 +16,7 @@ import numpy as np
 
 from .contained import Contained
 from .correctness import Case, Miss, compare, load_case, place, poison
-from .host import ReferenceProcess
+from .host import Asked
 from .library import reference_call
 from .verdict import CannotJudge, Finding
 from .workers import Maker
@@ -53,7 +53,7 @@ class Failure:
 class Cases:
     """Draws cases from the reference within a time budget, one ahead of the candidate, and keeps what fits in memory."""
 
-    def __init__(self, reference: ReferenceProcess, description, budget_s: float):
+    def __init__(self, reference: Asked, description, budget_s: float):
         self.reference, self.description, self.budget_s = reference, description, budget_s
         self.kept: dict[str, Case] = {}
         self.spent = 0.0
