@@ -72,7 +72,7 @@ def _fast(alt, value: dict, colour):
         alt.Chart(alt.Data(values=rows), width="container", height=230)
         .mark_line(point=True, interpolate="step-before", strokeWidth=2.2)
         .encode(
-            x=alt.X("p:Q", title="p", scale=alt.Scale(type="symlog", constant=1), axis=alt.Axis(values=list(THRESHOLDS))),
+            x=alt.X("p:Q", title="p", scale=alt.Scale(type="symlog", constant=1), axis=alt.Axis(values=[0, 0.5, 1, 1.5, 2, 3, 5, 10], format="~g", labelOverlap=True)),
             y=alt.Y("share:Q", title=None, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
             color=colour,
             tooltip=["model:N", "p:Q", alt.Tooltip("share:Q", format=".1%")],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,10 +26,10 @@ _MOST_SAMPLES = 4000
 
 def page(runs: Sequence[Opened], suites: dict[str, Suite]) -> str:
     """The page's text. Raises `MissingTool` where Altair is not installed."""
-    value = merged([(name, v) for name, v, _ in runs])
+    value, short = _shortened(merged([(name, v) for name, v, _ in runs]))
     drawn = charts(value)
     texts = _Texts()
-    samples = _samples(runs, suites, value, texts)
+    samples = _samples(runs, suites, short, texts)
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.get_template("page.html.j2")
     return template.render(
@@ -36,6 +37,16 @@ def page(runs: Sequence[Opened], suites: dict[str, Suite]) -> str:
         specifications=_embedded([spec for _, _, spec in drawn]), data=_embedded({"samples": samples, "texts": texts.kept}), script=drawing_script(),
         colours={name: PALETTE[i % len(PALETTE)] for i, name in enumerate(value["models"])},
     )  # fmt: skip
+
+
+def _shortened(value: dict) -> tuple[dict, dict[str, str]]:
+    """The report with the folders left out of file names, where names stay apart, best model first; and the short name of each."""
+    names = sorted(value["models"], key=lambda n: -(value["models"][n]["pass@1"] or 0))
+    short = {n: re.sub(r"^echo:.*/", "echo:", n) for n in names}
+    if len(set(short.values())) < len(short):
+        short = {n: n for n in names}
+    pairs = [{**p, "first": short.get(p["first"], p["first"]), "second": short.get(p["second"], p["second"])} for p in value["paired"]]
+    return {**value, "models": {short[n]: value["models"][n] for n in names}, "paired": pairs}, short
 
 
 def _embedded(value) -> str:
@@ -70,13 +81,13 @@ def _most_k(value: dict) -> int:
     return max([int(key[5:]) for m in value["models"].values() for key in m if key.startswith("pass@") and key[5:].isdigit()], default=1)
 
 
-def _samples(runs: Sequence[Opened], suites: dict[str, Suite], value: dict, texts: _Texts) -> list[dict]:
+def _samples(runs: Sequence[Opened], suites: dict[str, Suite], short: dict[str, str], texts: _Texts) -> list[dict]:
     made = []
     for run, one, state in runs:
         records, exchanges = {r.id: r for r in suites[run].records}, state.exchanges()
         outcomes = state.outcomes()
         for model, figures in one["models"].items():
-            shown = model if model in value["models"] else f"{model} ({run})"
+            shown = short.get(model) or short[f"{model} ({run})"]
             for row in figures["samples"][:_MOST_SAMPLES]:
                 record = records.get(row["id"])
                 if record is not None:
