@@ -8,7 +8,7 @@ from ...ir.diagnostic import IllegalStep
 from ...ir.expr import Const, Expr, Load, Op, Var, add, loads, mod, sub
 from ...ir.kernel import Alloc, Body, For, If, Program, Stmt, expressions, statements, substitute_axes, writes
 from ...ir.scope import Scope, written_names
-from .step import Step, edit_loops, map_places, need_alloc, need_axes, refuse, tidy
+from .step import Step, edit_loops, map_places, need_alloc, refuse, tidy
 
 TWO = Const(2)
 
@@ -31,7 +31,6 @@ class Pipeline(Step):
     buffer: str
 
     def apply(self, p: Program) -> Program:
-        need_axes(p, (self.axis,))
         need_alloc(p, self.buffer)
         done: list[Stmt] = []
 

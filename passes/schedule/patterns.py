@@ -130,10 +130,10 @@ class Tensorize(Step):
     def _call(self, p: Program, known: Intrinsic, loops: list[For], core: Stmt) -> Call:
         wanted, body = chain(known.meaning.body[0])
         mine = [(extent(x), x.lo) for x in loops]
-        if [(extent(x), x.lo) for x in loops_of(wanted)] != mine or len(known.meaning.body) != 1 or len(body) != 1:
+        if [(extent(x), x.lo) for x in loops_of(wanted)] != mine:
             raise refuse(p, loops[0], f"the extents differ from those of {known.name}")
         bound: dict[str, Load] = {}
-        if not _match_statement(body[0], core, bound) or len(bound) != len(known.meaning.params):
+        if not _match_statement(body[0], core, bound):
             raise refuse(p, core, f"this is not the statement of {known.name}")
         start = {x.axis: ZERO for x in loops}
         call = Call(known.name, tuple(_at(bound[b.name], start) for b in known.meaning.params))
@@ -164,10 +164,6 @@ def _at(place: Load, axes: dict[str, Const]) -> Load:
 def _match_statement(want: Stmt, got: Stmt, bound: dict[str, Load]) -> bool:
     if isinstance(want, Reduce) and isinstance(got, Reduce) and want.monoid == got.monoid and not got.running:
         return all(_match(a, b, bound) for a, b in zip((*want.targets, *want.values), (*got.targets, *got.values)))
-    if isinstance(want, Store) and isinstance(got, Store):
-        return _match(Load(want.buffer, want.index), Load(got.buffer, got.index), bound) and _match(
-            want.value, got.value, bound
-        )
     return False
 
 
@@ -176,8 +172,6 @@ def _match(want: Expr, got: Expr, bound: dict[str, Load]) -> bool:
     if isinstance(want, Load):
         return isinstance(got, Load) and bound.setdefault(want.buffer, got) == got
     kids, theirs = children(want), children(got)
-    if type(want) is not type(got) or len(kids) != len(theirs):
+    if len(kids) != len(theirs) or rebuild(want, theirs) != got:
         return False
-    if kids and rebuild(want, theirs) != got:
-        return False
-    return (want == got if not kids else True) and all(_match(a, b, bound) for a, b in zip(kids, theirs))
+    return all(_match(a, b, bound) for a, b in zip(kids, theirs))

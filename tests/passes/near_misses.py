@@ -59,6 +59,11 @@ REFUSED = [
         "accumulate(y, at=e, by=j)", "accumulate(y, at=i, by=e)", "rfactor(e, j)", "rfactor(i, e)", "expand(e)", "stage(x, at=e, by=j)",
         "stage(x, at=i, by=e)", "online(e, j)", "online(i, e)", "tensorize((e, j), vnni16)",
     )),
+    (COPY, "rename(e, g, 0)", "there is no axis `e`"),
+    (COPY, "tensorize((i, e), vnni16)", "there is no axis `e`"),
+    (COPY, "bind(j, block); bind(i, lanes)", "the rule regions"),
+    ("t: shared.f32[8, 8]\nfor i in serial(8):\n    t[i, i] = w[i]\n    z[i] = t[i, i]", "merge(t, 1)", "has no dims 1 and 2"),
+    ("t: local.f32[[8], 2, 2]\nfor i in lanes(8):\n    t[i, 0, 0] = w[i]\n    z[i] = t[i, 0, 0]", "merge(t, 0)", "has no dims 0 and 1"),
     (filled(), "pipeline(e, t)", "there is no axis `e`"),
     # split
     (COPY, (Split("j", 8, tail="mask", round=-1),), "at least one element"),
@@ -157,7 +162,7 @@ REFUSED = [
     *((TILE.format(value=value), "tensorize((j, q), vnni16)", message) for value, message in (
         ("i32(A[q]) + i32(B[j, q])", "not the statement"), ("i32(A[q])", "not the statement"), ("i32(A[q]) * 2", "not the statement"),
         ("C[j] * i32(B[j, q])", "not the statement"), ("i32(i64(A[q])) * i32(B[j, q])", "not the statement"), ("3", "not the statement"),
-        ("i32(A[q]) * i32(i8(i64(k[q])))", "not the statement"), ("i32(A[q] + A[q]) * i32(B[j, q])", "not the statement"),
+        ("i32(A[q]) * i32(i8(i64(k[q])))", "not the statement"), ("i32(A[q]) * 3", "not the statement"), ("3 * i32(B[j, q])", "not the statement"), ("i32(A[q] + A[q]) * i32(B[j, q])", "not the statement"),
         ("i32(A[q * 2]) * i32(B[j, q])", "are not dense"), ("i32(A[q]) * i32(B[15 - j, q])", "are not dense"),
         ("i32(A[q]) * i32(B[q, q])", "are not dense"), ("i32(A[0]) * i32(B[j, q])", "are not dense"),
     )),
@@ -192,6 +197,8 @@ MEANING = [
     ("for a in serial(8):\n    if w[a] > 0.0:\n        z[a] = 0\nfor b in serial(8):\n    w[b] = 1.0\nfor o in serial(1):\n    for j in serial(8):\n        if w[j] > 0.0:\n            z[j] += x[o, j]", "accumulate(z, at=o, by=j)"),
     ("for a in serial(8):\n    z[a] = -inf\n    k[a] = 0\nfor o in serial(1):\n    for j in serial(8):\n        reduce(max, z[j], x[o, j])", "accumulate(z, at=o, by=j)"),
     ("s[0] = 0\nfor o in serial(1):\n    for j in serial(8):\n        s[0] += x[o, j]", "accumulate(s, at=o, by=())"),
+    ("u: local.i64[8]\nfor b in serial(8):\n    u[b] = 0\nfor a in serial(8):\n    z[a] = -inf\nfor o in serial(1):\n    for j in serial(8):\n        reduce(argmax, (z[j], u[j]), (x[o, j], o))", "accumulate(z, at=o, by=j)"),
+    ("for a in serial(8):\n    if w[a] > 0.0:\n        z[a] = 0\nfor b in serial(8):\n    w[b] = 1.0\nfor c in serial(8):\n    if w[c] > 0.0:\n        z[c] += v[c]\nfor o in serial(2):\n    for j in serial(8):\n        z[j] += x[o, j]", "accumulate(z, at=o, by=j)"),
     # a tile loop goes inside a loop or a condition that is the same for the whole tile, and only there
     ("for i in serial(8):\n    t: local.f32[1]\n    t[0] = 0\n    for j in serial(i + 1):\n        t[0] += x[i, j]\n    z[i] = t[0]", "expand(i)"),
     ("for i in serial(8):\n    t: local.f32[1]\n    t[0] = w[i]\n    if t[0] > 0.0:\n        t[0] = 2.0\n    z[i] = t[0]", "expand(i)"),

@@ -5,9 +5,12 @@ import pytest
 from near_misses import MEANING, REFUSED, program
 from warploom.ir.diagnostic import IllegalStep
 from warploom.ir.interpret import run_program, shape_of
+from warploom.ir.intrinsic import INTRINSICS
+from warploom.ir.kernel import For, Reduce, reads
 from warploom.ir.types import NUMPY
 from warploom.ir.verify import verify
 from warploom.passes.schedule.script import apply
+from warploom.passes.schedule.step import chain
 
 
 @pytest.mark.parametrize("number", range(len(REFUSED)))
@@ -31,3 +34,12 @@ def test_meaning(number):
     want, got = run_program(p, sizes, args), run_program(apply(p, script), sizes, args, check_races=True)
     for name, value in want.items():
         np.testing.assert_array_equal(got[name], value)
+
+
+@pytest.mark.parametrize("name", INTRINSICS)
+def test_an_intrinsic_is_one_nest_around_one_reduce(name):
+    """`tensorize` looks for nothing else."""
+    meaning = INTRINSICS[name].meaning
+    heads, body = chain(meaning.body[0])
+    assert len(meaning.body) == len(body) == 1 and all(isinstance(h, For) for h in heads) and isinstance(body[0], Reduce)
+    assert {x.buffer for x in reads(body[0])} == {b.name for b in meaning.params}
