@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ...ir.diagnostic import IllegalStep, WarploomError
 from ...ir.kernel import Program
@@ -37,7 +38,7 @@ class Candidate:
     kernels: Mapping[str, Launch]
     space: Space
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Equal for equal programs, whatever strategy they came from."""
         texts = [re.sub(r"^def \w+", "def _", print_program(k.program)) + str(k.args) for k in self.kernels.values()]

@@ -22,7 +22,7 @@ from .bottleneck import bottlenecks
 from .contest import contest
 from .features import aligned
 from .judged import Bench, reasons
-from .result import write_best, write_winner
+from .result import write_best, write_code, write_winner
 from .search import Accepted, Budgets, Listener, Outcome, Search
 from .state import Json, NotRecorded, State
 from .subject import Subject, read_subject
@@ -83,7 +83,7 @@ def evolve(request: Request, quiet: bool = True) -> tuple[int, Json]:
     try:
         subject = read_subject(request.file, measured())
         state.agree(_identity(request, task.text), request.resume)
-        return _evolved(request, budgets, state, subject, Bench(task, request.threads, request.unsafe), listener(quiet, budgets.seconds), folder)
+        return _evolved(request, budgets, state, subject, task.text, Bench(task, request.threads, request.unsafe), listener(quiet, budgets.seconds), folder)
     finally:
         state.close()
 
@@ -96,11 +96,11 @@ def _identity(request: Request, text: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _evolved(request: Request, budgets: Budgets, state: State, subject: Subject, bench: Bench, told: Listener, folder: Path) -> tuple[int, Json]:
+def _evolved(request: Request, budgets: Budgets, state: State, subject: Subject, subject_text: str, bench: Bench, told: Listener, folder: Path) -> tuple[int, Json]:
     try:
         known = _knowledge(request, state)
         search = Search(
-            subject, proposer(request.proposer, request.model, state, subject), state, budgets, bench, request.seed, request.threads, known, listener=told
+            subject, proposer(request.proposer, request.model, state, subject_text, budgets.tokens, budgets.cost_usd), state, budgets, bench, request.seed, request.threads, known, listener=told
         )
         made = search.run()
         best = finish(request, search, made, state, bench, folder)
@@ -133,6 +133,8 @@ def finish(request: Request, search: Search, made: Outcome, state: State, bench:
         made.accepted.remove(winner)
         winner = made.accepted[-1]
         strategy = aligned(winner.individual.candidate, default.individual.candidate, subject.machine)
+    if made.written is not None and made.written.speedup > (verdict.speedup or 0.0) and verdict.accepted:
+        return _written_best(request, search, made, verdict, state, folder)
     ended = _contest(request, search, winner, default, state)
     over = float(ended["over_default"]) if winner is not default else 1.0  # type: ignore[arg-type]
     if winner is not default:
@@ -141,6 +143,27 @@ def finish(request: Request, search: Search, made: Outcome, state: State, bench:
             _learn(search, made, state)
     fields = _fields(request, search, made, winner, strategy, verdict, ended, over, state)
     fields["source_file"] = write_winner(folder, subject, winner.individual.candidate, strategy, verdict, request.command)
+    return write_best(folder, fields)
+
+
+def _written_best(request: Request, search: Search, made: Outcome, scripted: Verdict, state: State, folder: Path) -> Json:
+    """Free code is the winner: judged once more, and timed by the judge alone, since it runs nowhere else."""
+    written = made.written
+    assert written is not None
+    key = "written last"
+
+    def make(keys) -> dict[str, Json]:
+        verdict = search.bench.verdict(written.strategy.code, written.strategy.language, measure=True)
+        return {keys[0]: {"verdict": verdict.to_json(), "seconds": verdict.seconds}}
+
+    verdict = Verdict.from_json(str(state.ask("verdict", [key], make)[key]["verdict"]))
+    if not verdict.accepted or (verdict.speedup or 0.0) <= (scripted.speedup or 0.0):
+        made.written = None
+        return finish(request, search, made, state, search.bench, folder)
+    over = (verdict.speedup or 0.0) / (scripted.speedup or 1.0) / made.best.individual.ratio
+    ended: Json = {"times_ms": {}, "baseline": "eager", "speedup": verdict.speedup, "interval": list(verdict.measured.interval) if verdict.measured else []}
+    fields = _fields(request, search, made, made.best, written.strategy, verdict, ended, over, state)
+    fields["source_file"] = write_code(folder, search.subject, written.strategy, verdict, request.command)
     return write_best(folder, fields)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ...backends.chosen import Chosen
@@ -35,6 +36,15 @@ def write_winner(folder: Path, subject: Subject, candidate: Candidate, strategy:
     decided = dict(candidate.strategy.choices)
     decisions = {n: decided.get(n, own) for n, (own, _) in candidate.space.items() if GRAPH_MARK not in n}
     Chosen(subject.problem.name, subject.machine.isa, decisions, candidate.scripts).write(folder)
+    return name
+
+
+def write_code(folder: Path, subject: Subject, strategy: Strategy, verdict: Verdict, command: str) -> str:
+    """Free code under its header; the file's name goes out."""
+    mark = "#" if strategy.language == "python" else "//"
+    name = f"winner{SUFFIX[strategy.language]}"
+    lines = [f"{mark} {line}" for line in header(subject, replace(strategy, code="", language=""), verdict, command)]
+    _replace(folder / name, "\n".join([*lines, "", strategy.code, ""]))
     return name
 
 

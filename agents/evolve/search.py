@@ -33,6 +33,8 @@ GAIN = 0.985
 """A candidate is an improvement when it takes at most this share of the time of the best accepted one."""
 SCREEN = 1.6
 """A candidate predicted to take this many times the best prediction is not built."""
+MOST_FREE = 2
+FREE_LANGUAGES = ("c++", "python")
 _IDLE = 8
 
 
@@ -54,13 +56,24 @@ class Accepted:
     verdict: Verdict
 
 
+@dataclass(frozen=True)
+class Written:
+    """Free code that the judge accepted, with its times; `speedup` over eager."""
+
+    strategy: Strategy
+    verdict: Verdict
+    speedup: float
+
+
 @dataclass
 class Outcome:
-    """`best`: what the judge accepted last, the default where nothing was faster; `stopped`: why the search ended."""
+    """`best`: what the judge accepted last, the default where nothing was faster; `written`: the fastest free code; `stopped`: why the
+    search ended."""
 
     board: Board
     best: Accepted
     accepted: list[Accepted] = field(default_factory=list)
+    written: Written | None = None
     evaluations: int = 0
     generations: int = 0
     stopped: str = ""
@@ -141,13 +154,14 @@ class Search:
         board, outcome = self.board, self.outcome
         want = min(BATCH, self.budgets.evaluations - outcome.evaluations) if self.budgets.evaluations else BATCH
         proposals = self.proposer.propose(board, max(1, want))
-        fresh = self._fresh(proposals)[: max(1, want)]
+        free = [p for p in proposals if p.strategy.code][:MOST_FREE]
+        fresh = self._fresh([p for p in proposals if not p.strategy.code])[: max(1, want)]
         before = board.best.key
         self._measure(fresh)
-        outcome.evaluations += len(fresh)
+        outcome.evaluations += len(fresh) + sum(self._free(p) for p in free)
         board.generation += 1
         outcome.generations = board.generation
-        self._idle = 0 if fresh else self._idle + 1
+        self._idle = 0 if fresh or free else self._idle + 1
         if board.best.key != before:
             self._look()
         self._accept(not proposals)
@@ -222,17 +236,23 @@ class Search:
         }  # fmt: skip
 
     def _raced(self, candidates: Sequence[Candidate]) -> dict[str, Timing]:
+        """Each race is told as soon as it is over."""
         by_key = {c.key: c for c in candidates}
 
         def make(keys: Sequence[str]) -> dict[str, Json]:
-            out: dict[str, Json] = {}
-            waiting = [by_key[k] for k in keys]
-            while waiting:
-                batch, waiting = waiting[: self.arena.most], waiting[self.arena.most :]
-                out |= {c.key: _as_json(t) for c, t in zip(batch, self._race(batch, STAGES))}
-            return out
+            return {key: _as_json(t) for key, t in zip(keys, self._race([by_key[k] for k in keys], STAGES))}
 
-        return {key: _timing(value) for key, value in self.state.ask("measured", list(by_key), make).items()}
+        waiting = [k for k in by_key if self.state.recall("measured", k) is None]
+        told = self.state.ask("measured", [k for k in by_key if k not in waiting], make)
+        while waiting:
+            batch, waiting = waiting[: self._most], waiting[self._most :]
+            told |= self.state.ask("measured", batch, make)
+        return {key: _timing(value) for key, value in told.items()}
+
+    @property
+    def _most(self) -> int:
+        """Candidates of one race; a replay has no arena to ask."""
+        return BATCH if self.state.replaying else self.arena.most
 
     def _race(self, batch: Sequence[Candidate], stages: Sequence[int]) -> list[Timing]:
         """A candidate that does not build must not take the others with it."""
@@ -242,6 +262,27 @@ class Search:
             if len(batch) == 1:
                 return [Timing(math.inf, math.inf, 0, (), True)]
             return [t for c in batch for t in self._race([c], stages)]
+
+    # ---- free code ----
+    def _free(self, p: Proposal) -> int:
+        """Code that goes beyond scripts never runs outside the judge, which takes its time too. 1 where the judge was asked."""
+        s = p.strategy
+        key = "code " + hashlib.sha256(f"{s.language}\0{s.code}".encode()).hexdigest()[:16]
+        if s.language not in FREE_LANGUAGES:
+            self._refuse(p, f"illegal: code in {s.language or 'no language'}; for this target: {', '.join(FREE_LANGUAGES)}")
+            return 0
+
+        def make(keys: Sequence[str]) -> dict[str, Json]:
+            verdict = self.bench.verdict(s.code, s.language, measure=True)
+            return {keys[0]: {"verdict": verdict.to_json(), "seconds": verdict.seconds}}
+
+        verdict = Verdict.from_json(str(self.state.ask("verdict", [key], make)[key]["verdict"]))
+        if not verdict.accepted:
+            self._refuse(p, f"judge: {reasons(verdict)}")
+        elif verdict.speedup and verdict.speedup > (self.outcome.written.speedup if self.outcome.written else 0.0):
+            self.outcome.written = Written(s, verdict, verdict.speedup)
+            self.listener.said(f"accepted code: {verdict.speedup:.2f}x eager: {s.name}")
+        return 1
 
     # ---- accepting ----
     def _accept(self, exhausted: bool) -> None:

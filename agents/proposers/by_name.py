@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ...ir.diagnostic import WarploomError
 from ..evolve.state import State
-from ..evolve.subject import Subject
 from .builtin import Builtin
 from .plain import Hill, Random
 from .proposer import Proposer
@@ -19,12 +18,19 @@ class NoProposer(WarploomError):
     code = "WL-E085"
 
 
-def proposer(name: str, model: str | None, state: State, subject: Subject) -> Proposer:
-    """Raises NoProposer, MissingExtra."""
+def proposer(name: str, model: str | None, state: State, task: str, tokens: int = 0, cost_usd: float = 0.0) -> Proposer:
+    """`task`: the problem's source; `tokens`, `cost_usd`: bounds for the model (0: none). Raises NoProposer, MissingTool."""
     if name == "builtin":
         return Builtin()
     if name in _PLAIN:
         return _PLAIN[name]()
     if name not in NAMES:
         raise NoProposer(f"no proposer {name!r}", hint="one of " + ", ".join((*NAMES, *_PLAIN)))
-    raise NoProposer(f"--proposer {name} needs --model NAME")
+    if not model:
+        raise NoProposer(f"--proposer {name} needs --model NAME")
+    from ..llm import Budget, Litellm
+    from .llm import Llm
+    from .mixed import Mixed
+
+    llm = Llm(Litellm(model), state, task, Budget(cost_usd or None, tokens or None))
+    return llm if name == "llm" else Mixed(llm, state)

@@ -1,0 +1,133 @@
+"""A run is a function of its seed and of what it is told: kill, resume and replay; budgets; what is refused; the winner is judged."""
+
+import sqlite3
+
+import pytest
+from evolve_fakes import FakeArena
+from warploom.agents.evolve.state import OtherRun, State
+from warploom.agents.proposers.plain import Hill, Random
+from warploom.ir.diagnostic import WarploomError
+
+
+def proposed(search):
+    return [(key, value["operator"]) for key, value, _ in search.state.told("individual")]
+
+
+class Killed(BaseException):
+    """What kill -9 looks like from inside: nothing is closed."""
+
+
+def killed_after(search, races):
+    """The run dies in the race after so many."""
+    arena, real = search.arena, FakeArena.race
+
+    def race(candidates, stages=(3,)):
+        if len(arena.raced) >= races:
+            raise Killed
+        return real(arena, candidates, stages)
+
+    arena.race = race
+
+
+def test_finds_and_judges_something_faster(run):
+    search = run(evaluations=30)
+    made = search.run()
+    assert made.best.individual.ratio < 0.99
+    assert made.best.verdict.accepted
+    assert made.stopped == "evaluations"
+    assert len(search.bench.judged) >= 2
+
+
+def test_the_budget_of_time_holds(run):
+    search = run(seconds=30.0)
+    search.run()
+    assert search.state.seconds <= 30.0
+
+
+def test_the_budget_of_evaluations_holds(run):
+    made = run(evaluations=13).run()
+    assert made.evaluations == 13 and made.stopped == "evaluations"
+
+
+def test_a_killed_run_goes_on_without_doing_anything_twice(run):
+    whole = run("whole", seconds=35.0)
+    whole.run()
+    raced, spells = [], 0
+    for races in (3, 6, 9, 11, 13):
+        search = run("killed", seconds=35.0)
+        killed_after(search, races - len(raced))
+        with pytest.raises(Killed):
+            search.run()
+        raced += search.arena.raced
+        spells += 1
+    last = run("killed", seconds=35.0)
+    made = last.run()
+    raced += last.arena.raced
+    screens = [key for key, stages in raced if len(stages) > 1]
+    assert len(screens) == len(set(screens))
+    assert proposed(last) == proposed(whole)
+    assert made.best.individual.key == whole.outcome.best.individual.key
+    assert last.state.seconds <= 35.0 and spells == 5
+
+
+def test_a_replay_proposes_the_same_and_measures_nothing(run):
+    first = run("first", seconds=25.0)
+    first.run()
+    second = run("second", seconds=25.0, replay="first")
+    second.run()
+    assert proposed(second) == proposed(first)
+    assert second.arena.raced == [] and second.bench.judged == []
+    assert second.outcome.best.individual.key == first.outcome.best.individual.key
+
+
+def test_another_seed_is_another_run(run):
+    one, two = run("one", evaluations=20), run("two", evaluations=20, seed=1)
+    one.run(), two.run()
+    assert proposed(one) != proposed(two)
+
+
+def test_what_the_judge_refuses_is_no_winner(run, monkeypatch):
+    search = run(seconds=25.0)
+    real = search.bench.verdict
+    monkeypatch.setattr(search.bench, "verdict", lambda source, *rest, **k: real(source if len(search.bench.judged) == 0 else "hostile", *rest, **k))
+    made = search.run()
+    assert made.best.individual is search.board.default
+    assert any(r.reason.startswith("judge: sandbox-violation") for r in made.board.refused)
+
+
+def test_a_task_whose_default_is_refused_cannot_be_evolved(run, monkeypatch):
+    search = run()
+    real = search.bench.verdict
+    monkeypatch.setattr(search.bench, "verdict", lambda source, *rest, **k: real("hostile", *rest, **k))
+    with pytest.raises(WarploomError, match="refuses the default"):
+        search.run()
+
+
+@pytest.mark.parametrize("proposer", [Random, Hill])
+def test_plain_proposers_run_to_an_end(run, proposer):
+    made = run(proposer=lambda state: proposer(), evaluations=20).run()
+    assert 0 < made.evaluations <= 20
+
+
+def test_a_folder_holds_one_run(tmp_path):
+    state = State(tmp_path)
+    state.agree({"seed": "0"}, resume=False)
+    with pytest.raises(OtherRun, match="holds a run already"):
+        State(tmp_path).agree({"seed": "0"}, resume=False)
+    with pytest.raises(OtherRun, match="seed='0'"):
+        State(tmp_path).agree({"seed": "1"}, resume=True)
+    State(tmp_path).agree({"seed": "0"}, resume=True)
+
+
+def test_tellings_are_whole_or_absent(tmp_path):
+    state = State(tmp_path)
+
+    def broken(keys):
+        raise RuntimeError("the machine went away")
+
+    with pytest.raises(RuntimeError):
+        state.ask("measured", ["a", "b"], broken)
+    assert state.told("measured") == []
+    state.ask("measured", ["a", "b"], lambda keys: {k: {"ratio": 1.0} for k in keys})
+    other = sqlite3.connect(tmp_path / "state.sqlite")
+    assert other.execute("SELECT count(*) FROM told").fetchone() == (2,)
