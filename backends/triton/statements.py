@@ -176,6 +176,9 @@ class Statements(Values):
         scope, atomic = self.scope, self.atomic
         for loop in nest.loops:
             found = {r.place.buffer for r in crossed(loop, self.scope) if not any(r.access.statement is f for f in folded)}
+            for name in found:
+                if name in self.homes and self.homes[name].kind != "memory":
+                    raise UnsupportedOnGpu(f"the lanes combine into several elements of `{name}`, which is no memory", hint="rfactor")
             self.atomic = self.atomic | found
             self.scope = self.scope.enter(loop)
         self.axes = nest.axes

@@ -156,6 +156,7 @@ GOOD = {
     "online": ("softmax", "online(j, k)"),
     "tensorize": ("gemm_i8", "split(j, 16); split(k, 4); expand(j1); reorder(k0, j1, k1); stage(B, at=root, by=(j0, k0, j1, k1)); tensorize((j1, k1), vnni16)"),
     "pipeline": ("linear", "split(j, 8); expand(j1); split(k, 4); stage(B, at=k0, by=(k1, j1), space=shared); pipeline(k0, B_s)"),
+    "merge": ("linear", "split(j, 8); expand(j1); split(k, 4); stage(B, at=k0, by=(k1, j1), space=shared); merge(B_s, 0)"),
     "when": ("scale", "when(M, 1, 4); when(M, 6, 8); bind(i, block); when(M, 4, 6); when(M, 8); split(i, 4, tail=cut)"),
     "when_common": ("rows", "split(j, 4, tail=cut); when(M, 1, 4); bind(i, block); when(M, 4)"),
     "goto": ("linear", "split(i, 14); split(j, 32); reorder(j0, i0, i1, j1); expand(i1, j1); stage(B, at=root, by=(j0, k, j1)); stage(A, at=root, by=(i0, k, i1)); unguard(acc); bind(j1, vector); bind(i1, unroll); bind(j0, block)"),

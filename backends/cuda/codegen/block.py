@@ -214,6 +214,11 @@ class Block(Folds, Thread):
         for loop in nest.loops:
             for r in crossed(loop, scope):
                 if not any(r.access.statement is f for f in folded):
+                    if not self._memory(r.place.buffer):
+                        raise UnsupportedOnGpu(
+                            f"the lanes combine into several elements of `{r.place.buffer}`, which each thread has in registers",
+                            hint="rfactor, or place it in shared",
+                        )
                     self.atomic = self.atomic | {r.place.buffer}
             scope = scope.enter(loop)
 
