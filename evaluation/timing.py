@@ -101,7 +101,7 @@ def _round(
         found += trial.check(contained, slot, case, kind)
         if found or trial.failures:
             return found
-    samples.ours.append(max(1e-7, seconds - empty[0]) / len(turn))
+    samples.ours.append(net(seconds, empty[0]) / len(turn))
     samples.theirs.append(_eager(reference, turn, empty[1]))
     samples.control.append(_control())
     samples.warm.append(_warm(trial, contained, empty[0]))
@@ -113,12 +113,17 @@ def _eager(reference: Asked, turn: list[Case], empty: float) -> float:
     told = reference.call("time", [c.key for c in turn], timeout=120.0)
     if isinstance(told, float):  # a reference that runs in a contained process of its own holds the clock itself
         return told / len(turn)
-    return max(1e-7, time.perf_counter() - start - empty) / len(turn)
+    return net(time.perf_counter() - start, empty) / len(turn)
+
+
+def net(seconds: float, empty: float) -> float:
+    """Seconds without the way there and back; on a busy machine that may seem longer than all of it, so a tenth is always left."""
+    return max(seconds - empty, 0.1 * seconds, 1e-7)
 
 
 def _warm(trial: Trial, contained: Contained, empty: float) -> float:
     contained.run(0, 1, trial.call_s)
-    return max(1e-7, contained.run(0, 1, trial.call_s) - empty)
+    return net(contained.run(0, 1, trial.call_s), empty)
 
 
 def _empty_calls(contained: Contained, reference: Asked) -> tuple[float, float]:

@@ -72,7 +72,7 @@ def _fast(alt, value: dict, colour):
         alt.Chart(alt.Data(values=rows), width="container", height=230)
         .mark_line(point=True, interpolate="step-before", strokeWidth=2.2)
         .encode(
-            x=alt.X("p:Q", title="p", scale=alt.Scale(type="symlog", constant=1), axis=alt.Axis(values=[0, 0.5, 1, 1.5, 2, 3, 5, 10], format="~g", labelOverlap=True)),
+            x=alt.X("p:Q", title="p", scale=alt.Scale(type="symlog", constant=1), axis=alt.Axis(values=[0, 0.5, 1, 1.5, 2, 3, 5, 10], labelExpr="datum.value", labelOverlap=True)),
             y=alt.Y("share:Q", title=None, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
             color=colour,
             tooltip=["model:N", "p:Q", alt.Tooltip("share:Q", format=".1%")],
@@ -82,6 +82,7 @@ def _fast(alt, value: dict, colour):
 
 def _classes(alt, value: dict):
     order = ["right", "too slow", *[c for c in reversed(CLASSES)]]
+    present = [c for c in _CLASS_COLOURS if any(c in m["classes"] for m in value["models"].values())]
     rows = [{"model": n, "class": c, "samples": k, "order": order.index(c)} for n, m in value["models"].items() for c, k in m["classes"].items()]
     return (
         alt.Chart(alt.Data(values=rows), width="container", height=alt.Step(34))
@@ -89,7 +90,7 @@ def _classes(alt, value: dict):
         .encode(
             y=alt.Y("model:N", title=None, axis=alt.Axis(labelLimit=150)),
             x=alt.X("samples:Q", stack="normalize", title=None, axis=alt.Axis(format="%")),
-            color=alt.Color("class:N", scale=alt.Scale(domain=list(_CLASS_COLOURS), range=list(_CLASS_COLOURS.values())), legend=alt.Legend(orient="bottom", columns=4, title=None)),
+            color=alt.Color("class:N", scale=alt.Scale(domain=present, range=[_CLASS_COLOURS[c] for c in present]), legend=alt.Legend(orient="bottom", columns=3, title=None, columnPadding=8)),
             order="order:Q",
             tooltip=["model:N", "class:N", "samples:Q"],
         )

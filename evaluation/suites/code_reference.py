@@ -23,6 +23,7 @@ from ..contained import Contained, Ended
 from ..cost import Calls, Cost
 from ..reference import WEAKER, CaseFiles, Description, Expected, tolerance_of
 from ..signature import Argument, Signature
+from ..timing import net
 from ..verdict import CannotJudge
 from .answer import unit_of
 from .builds import Builds
@@ -305,7 +306,7 @@ class CodeReference:
             for buffer, argument in zip(slot, self.signature.arguments):
                 if argument.role == "input":
                     self._racing.arena.fill(buffer, next(values))
-        return max(1e-7, self._racing.run(0, len(keys), 120.0) - self._empty)
+        return net(self._racing.run(0, len(keys), 120.0), self._empty)
 
 
 def _jostled(x: np.ndarray, seed: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A rejected answer and its record's reference come in; whether the answer computes nothing at all goes out.
+"""A rejected answer and its record's reference come in; whether it computes nothing at all, or does read its inputs, goes out.
 
 Hollow: nothing written, constants, an input copied, or outputs that do not depend on any input although the right ones do.
 """
@@ -11,6 +11,9 @@ from ..contained import Ended
 from ..correctness import poison
 from ..workers import NativeMaker
 from .code_reference import CodeReference
+
+
+_CHANGES = 16
 
 
 def hollow(reference: CodeReference, maker: NativeMaker, threads: int) -> str:
@@ -29,6 +32,32 @@ def hollow(reference: CodeReference, maker: NativeMaker, threads: int) -> str:
         contained.close()
     ways = [_way(reference, cases, [s[i] for s in seen], [r[i] for r in right], i) for i in range(len(right[0]))]
     return "; ".join(dict.fromkeys(ways)) if ways and all(ways) else ""
+
+
+def reads_inputs(reference: CodeReference, maker: NativeMaker, threads: int) -> bool:
+    """True where most single changes that move the right outputs move some element of the answer's, be it the wrong one."""
+    inputs, rng = reference.inputs_of(reference.own, 24), np.random.default_rng(25)
+    free = [i for i, x in enumerate(inputs) if x.dtype.kind == "f" and x.size]
+    try:
+        contained = maker.start((None,) * len(reference.signature.arguments), 2, threads)
+    except Ended:
+        return False
+    try:
+        before, right = _call(contained, reference, inputs, "finite"), reference.exact(inputs)
+        felt = moved = 0
+        for n in range(_CHANGES if free else 0):
+            which = free[n % len(free)]
+            changed = [x.copy() if i == which else x for i, x in enumerate(inputs)]
+            changed[which].reshape(-1)[rng.integers(0, changed[which].size)] *= np.float32(1.5)
+            if all(_same(a, b) for a, b in zip(right, reference.exact(changed))):
+                continue
+            felt += 1
+            moved += not all(_same(a, b) for a, b in zip(before, _call(contained, reference, changed, "finite")))
+        return felt > 0 and moved >= 0.7 * felt
+    except Ended:
+        return False
+    finally:
+        contained.close()
 
 
 def _call(contained, reference: CodeReference, inputs: list[np.ndarray], kind: str) -> list[np.ndarray]:
@@ -69,6 +98,6 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
 def _copied(output: np.ndarray, source: np.ndarray) -> bool:
     """True where the output is the input's beginning, element by element in memory."""
     n = min(output.size, source.size)
-    return n > 1 and output.dtype == source.dtype and _same(output.reshape(-1)[:n], source.reshape(-1)[:n])
+    return n > 0 and source.size > 1 and output.dtype == source.dtype and _same(output.reshape(-1)[:n], source.reshape(-1)[:n])
 
 

@@ -15,7 +15,7 @@ from ..workers import NativeMaker
 from .answer import NoEntry, Unit, unit_of
 from .builds import Builds
 from .code_reference import CodeReference
-from .hollow import hollow
+from .hollow import hollow, reads_inputs
 from .record import Record
 
 # What makes a numeric failure worth a second look: was anything computed at all?
@@ -98,6 +98,8 @@ class Scorer:
             made = outcome_of(self.judge.verdict_against(record.id, reference, description, maker), "c_code")
             if made.verdict in _NUMERIC and (why := hollow(reference, maker, self.judge.threads)):
                 made = replace(made, verdict="hollow", detail=why)
+            elif made.verdict == "partial-read" and "wrong-result" in made.reasons and reads_inputs(reference, maker, self.judge.threads):
+                made = replace(made, verdict="wrong-result", detail=made.first_wrong)  # it reads them, and puts the result elsewhere
         return replace(made, notes=(*unit.notes, *made.notes))
 
 

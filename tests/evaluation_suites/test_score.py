@@ -39,7 +39,7 @@ WRONG = {
     "off by one row": (lambda r: wrapped(r, "memmove(o + m, o, (n - m) * 4);"), {"wrong-result"}),
     "syntax": (lambda r: alone(r, "this is no C;"), {"compile-error"}),
     "other function": (lambda r: "float f(float x) { return x; }", {"extraction"}),
-    "loops": (lambda r: alone(r, "volatile int x = 1; while (x) { }"), {"timeout"}),
+    "loops": (lambda r: alone(r, "volatile int forever = 1; while (forever) { }"), {"timeout"}),
     "forks": (lambda r: alone(r, "for (int i = 0; i < 99; ++i) fork();", "#include <unistd.h>"), {"sandbox-violation", "crash"}),
     "connects": (
         lambda r: alone(r, "socket(2, 1, 0);", "#include <sys/socket.h>"),
