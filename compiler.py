@@ -342,6 +342,7 @@ def describe(compiled: Compiled, timed: Timed | None = None) -> Report:
         kernels=rows, externs=extern_rows(module, seconds), prepared=tuple(p.program.name for p in module.prepare),
         graph=print_graph(compiled.exported.graph), steps=step_lines(module), arena_bytes=bound.arena_bytes,
         times=timed.times if timed else {}, intervals=timed.intervals if timed else {},
+        numerics=tuple(m.data() for m in compiled.lossy),
         notes=(*map(str, compiled.lossy), *(compiled.remarks or remembered(module, Records(compiled.machine, threads))), *(timed.notes if timed else ())),
     )  # fmt: skip
 

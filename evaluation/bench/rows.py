@@ -178,7 +178,7 @@ def _rows(request: RowsRequest, as_json: bool) -> tuple[int, object]:
     if request.out:
         write_text(Path(request.out), json.dumps(data, indent=1))
     if not as_json:
-        show(result, Console(file=sys.__stdout__, highlight=False))
+        show(result, Console(file=sys.__stdout__, highlight=False, width=150))
     return 0, data
 
 
@@ -248,7 +248,7 @@ def show(result: Result, console: Console, most: int = 24) -> None:
         ratios = [f"{r:.2f}" if (r := t.ratio(name)) is not None else "" for name in rivals]
         times = [f"{t.ms[name]:.3f}" if name in t.ms else "" for name in rivals]
         table.add_row(t.case, str(t.rows), f"{t.ms['warploom']:.3f}", *times, *ratios, f"{t.distance:.1e}")
-    console.print(table, width=max(console.width, 132))
+    console.print(table)
     for case, by_rival in result.summary().items():
         means = "; ".join(f"{name} {s['geomean']:.2f}x (least {s['least']:.2f}x)" for name, s in by_rival.items())
         console.print(f"{case}: speed over {means}", markup=False)

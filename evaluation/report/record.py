@@ -40,7 +40,7 @@ class ExternRow:
 @dataclass(frozen=True)
 class Report:
     """`times`: medians in seconds by contender, `intervals`: 95% of (contender / warploom). `notes`: what a reader must know.
-    `device`: of a GPU target: how it was checked, cubins, launches."""
+    `device`: of a GPU target: how it was checked, cubins, launches. `numerics`: of each lossy pass, what it changed, where, and the distance."""
 
     name: str
     machine: Machine
@@ -58,6 +58,7 @@ class Report:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     device: Mapping[str, object] = field(default_factory=dict)
+    numerics: tuple[Mapping[str, object], ...] = ()
 
     @property
     def run_s(self) -> float:
@@ -80,6 +81,7 @@ class Report:
             "machine": {"cpu": self.machine.name, "isa": self.machine.isa, "cores": self.machine.cores},
             "notes": list(self.notes),
             **({"device": self.device} if self.device else {}),
+            **({"numerics": list(self.numerics)} if self.numerics else {}),
         }
 
     def _milliseconds(self, name: str) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -53,7 +55,7 @@ def test_table_is_total_disjoint_and_small(lo, hi, most):
     assert len(found) <= 20 and max(found) <= most
     flat = sorted(r for ranges in found.values() for r in ranges)
     assert flat[0][0] == lo and flat[-1][1] == (None if hi is None else hi + 1)
-    assert all(a[1] == b[0] for a, b in zip(flat, flat[1:]))
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(flat))
 
 
 def test_few_rows_are_wasted():
