@@ -112,7 +112,7 @@ def covered(
         if not left:
             return True
         open_conditions.append(left)
-    return bool(open_conditions) and _together([*facts], open_conditions, buffers, unstable, [MAX_PROOFS])
+    return _together([*facts], open_conditions, buffers, unstable, [MAX_PROOFS])
 
 
 def _together(

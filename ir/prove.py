@@ -129,7 +129,7 @@ class Problem:
     def _positive(self, p: Poly) -> bool:
         """Surely >= 1: positive coefficients over atoms that the constraints met so far make >= 1 (dims are)."""
         atoms = {atom for monomial in p for atom in monomial}
-        return bool(p) and all(v > 0 for v in p.values()) and all(infeasible([*self.constraints, {(a,): -1}]) for a in atoms)
+        return all(v > 0 for v in p.values()) and all(infeasible([*self.constraints, {(a,): -1}]) for a in atoms)
 
     def _quotient(self, num: Poly, den: Poly, value: int | None) -> Poly:
         whole: Poly = {}

@@ -64,6 +64,7 @@ BROKEN = [
         "atomic",
         "v: scratch.f32[1]\nk: scratch.i64[1]\nv[0] = -inf\nk[0] = 0\nfor i in block(8):\n    reduce(argmax, (v[0], k[0]), (x[i, 0], i))",
     ),
+    ("atomic", "s: local.f32[1]\ns[0] = 0\nfor i in block(8):\n    s[0] += x[i, 0]\ny[0, 0] = s[0]"),
     ("atomic", "v: scratch.f32[1]\nv[0] = 1\nfor i in block(8):\n    reduce(mul, v[0], x[i, 0])"),
     ("atomic", "v: local.f32[1]\nv[0] = 0\nfor i in block(8):\n    v[0] += x[i, 0]\ny[0, 0] = v[0]"),
     ("in-bounds", "for i in serial(9):\n    y[i, 0] = x[i, 0]"),

@@ -135,6 +135,9 @@ REFUSED = [
       for rest, use in (("0.0", "t[i] = g[i]"), ("0.0", "reduce(max, t[i], g[i])"), ("1.0", "t[i] += g[i]"), ("0.0", "t[i] += g[i] + 1.0"), ("0.0", "t[i] += g[7 - i]"))),
     ("g: local.f32[16]\nfor b in serial(8):\n    g[b * 2] = select(b < 4, w[b], 0.0)\n" + TEMP + "for b in serial(8):\n    if b < 4:\n        t[b] += g[14 - b * 2]\nfor i in serial(8):\n    z[i] = t[i]", "unguard(t)", "no condition over writes"),
     (TEMP + "for i in serial(8):\n    if i < 4:\n        t[i] = w[i]\n        v[i] = w[i]\nfor i in serial(8):\n    if i < 4:\n        z[i] = t[i]", "unguard(t)", "no condition over writes"),
+    ("t: local.f32[12]\nfor a in serial(12):\n    t[a] = -1.0\nfor i in serial(8):\n    if i < 4:\n        reduce(lse, (t[i + 4], t[i]), (w[i], 1.0))\nfor i in serial(8):\n    if i < 4:\n        z[i] = t[i + 4]", "unguard(t)", "no condition over writes"),
+    ("t: local.f32[12]\nfor a in serial(12):\n    t[a] = -1.0\nfor i in serial(8):\n    if i < 4:\n        t[i] = scan(add, t[i + 4], w[i])\nfor i in serial(8):\n    if i < 4:\n        z[i] = t[i + 4]", "unguard(t)", "no condition over writes"),
+    ("g: local.f32[8]\nfor b in serial(8):\n    g[b] = select(b < 4, w[b], 0.0)\nt: local.f32[9]\nfor a in serial(9):\n    t[a] = -1.0\nfor i in serial(8):\n    if i < 4:\n        t[i] = scan(add, t[8], g[i])\nfor i in serial(8):\n    z[i] = t[i]", "unguard(t)", "no condition over writes"),
     # inline
     ("t: local.f32[8]\nfor i in serial(7):\n    for b in serial(2):\n        t[i + b] = x[i, b]\nfor j in serial(7):\n    z[j] = t[j]", "inline(t)", "may store to one element"),
     ("t: local.f32[8]\nfor i in serial(8):\n    t[i] = w[i]\nfor b in serial(8):\n    w[b] = 2.0\nfor j in serial(8):\n    z[j] = t[j]", "inline(t)", "is written before the last use"),
@@ -198,7 +201,7 @@ MEANING = [
     ("for a in serial(8):\n    z[a] = -inf\n    k[a] = 0\nfor o in serial(1):\n    for j in serial(8):\n        reduce(max, z[j], x[o, j])", "accumulate(z, at=o, by=j)"),
     ("s[0] = 0\nfor o in serial(1):\n    for j in serial(8):\n        s[0] += x[o, j]", "accumulate(s, at=o, by=())"),
     ("u: local.i64[8]\nfor b in serial(8):\n    u[b] = 0\nfor a in serial(8):\n    z[a] = -inf\nfor o in serial(1):\n    for j in serial(8):\n        reduce(argmax, (z[j], u[j]), (x[o, j], o))", "accumulate(z, at=o, by=j)"),
-    ("for a in serial(8):\n    if w[a] > 0.0:\n        z[a] = 0\nfor b in serial(8):\n    w[b] = 1.0\nfor c in serial(8):\n    if w[c] > 0.0:\n        z[c] += v[c]\nfor o in serial(2):\n    for j in serial(8):\n        z[j] += x[o, j]", "accumulate(z, at=o, by=j)"),
+    ("for a in serial(8):\n    if k[a] > 1:\n        z[a] = 0\nfor b in serial(8):\n    k[b] = 5\nfor c in serial(8):\n    if k[c] > 1:\n        z[c] += v[c]\nfor o in serial(2):\n    for j in serial(8):\n        z[j] += x[o, j]", "accumulate(z, at=o, by=j)"),
     # a tile loop goes inside a loop or a condition that is the same for the whole tile, and only there
     ("for i in serial(8):\n    t: local.f32[1]\n    t[0] = 0\n    for j in serial(i + 1):\n        t[0] += x[i, j]\n    z[i] = t[0]", "expand(i)"),
     ("for i in serial(8):\n    t: local.f32[1]\n    t[0] = w[i]\n    if t[0] > 0.0:\n        t[0] = 2.0\n    z[i] = t[0]", "expand(i)"),
