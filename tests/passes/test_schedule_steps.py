@@ -228,7 +228,7 @@ ILLEGAL = [
     ("matmul", "collapse(i, k)", "does not hold just"),
     ("scale", "unroll(i)", "no fixed extent"),
     ("scale", "bind(i, warp)", "not a kind"),
-    ("rows", "bind(j, block); bind(i, lanes)", "regions"),
+    ("rows", "bind(j, block); bind(i, lanes)", "registers cannot be combined"),
     ("scale", "rename(i, j)", "is taken"),
     ("two", "rename(i, q, 1)", "occurs 1 times"),
     ("scale", "accumulate(y, at=i, by=j)", "nothing is combined"),
