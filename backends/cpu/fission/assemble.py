@@ -199,9 +199,10 @@ class Assembler:
         inner = tuple(x for s in body for x in self.own(s))
         if all(isinstance(x, t.Comment) for x in inner):
             return [*lead, *inner]
+        placed = tuple(self.placed(g) for g in guards)
         if len(inner) == 1 and isinstance(inner[0], t.If) and not inner[0].orelse and not own_escapes(inner):
-            guards, inner = (*guards, inner[0].cond), inner[0].then
-        return [*lead, *self.thread_loop(inner, guards)]
+            placed, inner = (*placed, inner[0].cond), inner[0].then
+        return [*lead, *self.thread_loop(inner, placed)]
 
     def own(self, s: Any) -> list[Any]:
         """A statement with each thread's variables where they live."""
@@ -238,7 +239,7 @@ class Assembler:
 
     def placed(self, s: Any) -> Any:
         """Names of arrays with this thread's index, exchanges with the other thread's."""
-        mine = t.Name(self.thread)
+        mine = self.mine()
 
         def change(n: Any) -> Any:
             if isinstance(n, t.Call) and isinstance(n.function, t.Name) and n.function.text.startswith("@"):
@@ -253,9 +254,13 @@ class Assembler:
 
         return t.rewrite(s, change)
 
+    def mine(self) -> t.Expr:
+        """The index of this thread's element."""
+        return t.Name(self.thread) if self.block.axes else t.Literal("0")
+
     def exchanged(self, kind: str, args: tuple[t.Expr, ...]) -> t.Expr:
         sent = args[0].base if isinstance(args[0], t.Index) else args[0]
-        mine = t.Name(self.thread)
+        mine = self.mine()
         if kind.startswith("shfl"):
             return t.Index(sent, t.Call(t.Name(kind), (mine, *args[1:])))
         last = self.block.threads() if kind.startswith("block") else mine
@@ -264,8 +269,8 @@ class Assembler:
     # --- loops over threads
 
     def thread_loop(self, body: t.Body, guards: tuple[t.Expr, ...], stop: t.Expr | None = None) -> list[Any]:
-        """`for (tx = 0; tx < 256; ++tx) body`, guards in its bound where they say `tx < n`."""
-        guards = tuple(self.placed(g) for part in guards for g in _conjuncts(part))
+        """`for (tx = 0; tx < 256; ++tx) body`, guards in its bound where they say `tx < n`. Both are placed already."""
+        guards = tuple(g for part in guards for g in _conjuncts(part))
         needed = self.repeated(body, guards)
         if not self.block.axes:
             return [*needed, *self.guarded(body, guards)]
@@ -364,7 +369,8 @@ class Assembler:
         start = s.start or t.Literal("0")
         element = t.Declare(s.type, (t.Declarator(s.name, init=t.Binary("+", t.Name(base), t.Name(self.thread))),), ("const",))
         left = t.Binary("-", s.stop, t.Name(base))
-        threads = self.thread_loop((element, *inner), s.guards, smaller(left, extent))
+        guards = tuple(self.placed(g) for g in s.guards)
+        threads = self.thread_loop((element, *inner), guards, smaller(left, extent))
         head = replace(declared, declarators=(t.Declarator(base, init=start),))
         return [t.For(head, t.Binary("<", t.Name(base), s.stop), t.Assign("+=", t.Name(base), s.step), tuple(threads))]
 

@@ -132,7 +132,7 @@ class Splitter:
             region = Region([], guards)
 
         for i, s in enumerate(body):
-            later = follows or any(self.waits(r) for r in body[i + 1 :])
+            later = follows or any(self.waits(r) or self.ends_region(r) for r in body[i + 1 :])
             if is_barrier(s):
                 close()
             elif self.waits(s):
@@ -156,7 +156,12 @@ class Splitter:
         close()
         return guards
 
+    def ends_region(self, s: Any) -> bool:
+        """A statement that the block runs once and that cannot move in front of a region."""
+        return self.scalar_statement(s) and (not isinstance(s, t.Declare) or bool(t.names((s,)) & self.uniform.shared))
+
     def scalar_statement(self, s: Any) -> bool:
+        """A declaration or assignment of what is kept once per block."""
         if isinstance(s, t.Declare):
             return s.declarators[0].name in self.uniform.scalars
         return bool(self.written(s)) and self.written(s) <= self.uniform.scalars

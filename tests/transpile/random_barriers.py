@@ -1,0 +1,163 @@
+"""Random CUDA kernels with barriers at random legal places: in loops, uniform and divergent-free branches, behind early returns.
+
+A seed comes in; CUDA text, its launch and the sizes of its arrays go out. Every kernel is free of races: shared memory is written at a
+thread's own place and read at others' only after a barrier; a barrier never stands where some threads of the block cannot reach it.
+"""
+
+import random
+from dataclasses import dataclass
+
+SHARED = 64
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    source: str
+    grid: int
+    block: int
+    count: int
+
+
+class Writer:
+    def __init__(self, seed: int):
+        self.r = random.Random(seed)
+        self.lines: list[str] = []
+        self.depth = 1
+        self.loops = 0
+        self.made = 0
+
+    def put(self, text: str) -> None:
+        self.lines.append("  " * self.depth + text)
+
+    def value(self) -> str:
+        r = self.r
+        return r.choice(
+            ["a", "b", "c", "x[i % n]", f"{r.randint(1, 5)}", "(int)threadIdx.x", "lane", "(a ^ b)", "(a + c)", "(b - c)", "tid * 3", "u"]
+        )
+
+    def uniform(self) -> str:
+        r = self.r
+        return r.choice(["u % 2 == 0", "blockIdx.x % 2 == 0", "u > 3", "n > 40", "(u + (int)blockIdx.x) % 3 != 1", "flags[0] % 2 == 0"])
+
+    def varying(self) -> str:
+        r = self.r
+        return r.choice(["tid % 2 == 0", "a % 3 == 0", "tid < n - 7", "lane > 4", "b > a", "tid == 0", "tid < 9"])
+
+    def simple(self) -> None:
+        r = self.r
+        kind = r.randint(0, 6)
+        if kind <= 2:
+            self.put(f"{r.choice('abc')} {r.choice(['=', '+=', '^='])} {self.value()};")
+        elif kind == 3:
+            self.put(f"if ({self.varying()}) {r.choice('abc')} += {self.value()};")
+        elif kind == 4:
+            name = self.name("t")
+            self.put(f"int {name} = {self.value()} + {self.value()};")
+            self.put(f"a += {name};")
+        elif kind == 5:
+            k = self.name("k")
+            self.put(f"for (int {k} = 0; {k} < {r.choice(['3', 'lane % 4', 'u % 5'])}; ++{k}) {r.choice('bc')} += {k} + a;")
+        else:
+            self.put(f"u {r.choice(['+=', '='])} {r.choice(['1', '(int)blockIdx.x', 'n % 7', '2'])};" if self.uniform_here else "c += 1;")
+
+    def name(self, stem: str) -> str:
+        self.made += 1
+        return f"{stem}{self.made}"
+
+    uniform_here = True
+
+    def exchange(self, shuffles: bool) -> None:
+        """Everyone stores, everyone waits, everyone reads a neighbour, everyone waits."""
+        r = self.r
+        kind = r.randint(0, 5 if shuffles else 2)
+        if kind <= 2:
+            self.put(f"s[tid] = {self.value()};")
+            self.put("__syncthreads();")
+            self.put(f"{r.choice('abc')} += s[(tid + {r.randint(1, 9)}) % blockDim.x];")
+            self.put("__syncthreads();")
+        elif kind == 3:
+            self.put(f"a += __shfl_xor_sync(0xffffffff, {r.choice('abc')}, {r.choice([1, 2, 4, 8])});")
+        elif kind == 4:
+            self.put(f"b += __shfl_down_sync(0xffffffff, {r.choice('abc')} + 1, {r.choice(['1', '3', 'u % 4'])});")
+        else:
+            self.put(f"c += __syncthreads_count({self.varying()});")
+
+    def block(self, budget: int, shuffles: bool, whole: bool) -> int:
+        """Statements; `whole`: all threads of the block are here, so barriers are allowed."""
+        while budget > 0:
+            budget -= 1
+            kind = self.r.randint(0, 9)
+            if kind <= 3:
+                self.simple()
+            elif kind <= 5 and whole:
+                self.exchange(shuffles)
+            elif kind == 6 and whole and self.depth < 4:
+                budget -= self.loop(shuffles)
+            elif kind == 7 and whole and self.depth < 4:
+                self.branch(shuffles)
+                budget -= 2
+            elif kind == 8:
+                self.put(f"if ({self.varying()}) {{")
+                self.nested(2, False)
+                self.put("}")
+        return budget
+
+    def nested(self, budget: int, whole: bool, shuffles: bool = False) -> None:
+        held = self.uniform_here
+        self.uniform_here = held and whole
+        self.depth += 1
+        self.block(budget, shuffles, whole)
+        self.depth -= 1
+        self.uniform_here = held
+
+    def branch(self, shuffles: bool) -> None:
+        self.put(f"if ({self.uniform()}) {{")
+        self.nested(3, True, shuffles)
+        if self.r.random() < 0.5:
+            self.put("} else {")
+            self.nested(2, True, shuffles)
+        self.put("}")
+
+    def loop(self, shuffles: bool) -> int:
+        k = self.name("k")
+        head = self.r.choice(
+            [
+                f"for (int {k} = 0; {k} < {self.r.choice(['3', '2', 'n % 4', '(int)blockIdx.x % 3 + 1'])}; ++{k}) {{",
+                f"for (int {k} = 4; {k} > 0; {k} >>= 1) {{",
+            ]
+        )
+        self.put(head)
+        self.depth += 1
+        if self.r.random() < 0.25:
+            self.put(f"if ({self.uniform()}) {self.r.choice(['continue', 'break'])};")
+        self.depth -= 1
+        self.nested(3, True, shuffles)
+        self.put(f"  a += {k};")
+        self.put("}")
+        return 3
+
+
+def case(seed: int) -> Case:
+    """The kernel of a seed."""
+    w = Writer(seed)
+    r = w.r
+    block = r.choice([32, 64, 64, 40, 1, 33])
+    shuffles = block % 32 == 0
+    early = r.choice(["", "", "if (blockIdx.x == 1) return;", "if (n < 4) return;"])
+    name = f"k{seed}"
+    w.put("int tid = threadIdx.x;")
+    w.put("int i = blockIdx.x * blockDim.x + threadIdx.x;")
+    w.put("int lane = tid % 32;")
+    w.put("int a = x[i % n], b = tid, c = 7, u = n % 5;")
+    if early:
+        w.put(early)
+    w.block(r.randint(5, 9), shuffles, True)
+    if not shuffles and r.random() < 0.3:
+        w.put("if (tid >= 30) return;")
+        w.block(2, False, False)
+    if r.random() < 0.4:
+        w.put(f"while (a {r.choice(['%', '&'])} 7 {r.choice(['>', '!='])} 2) {{ a = a / 2 + {r.choice([0, 1])}; if (a == 1 || a == 0 || a == -1) break; }}")
+    w.put("y[i] = a * 31 + b * 7 + c + u;")
+    source = f"__global__ void {name}(const int* x, const int* flags, int* y, int n) {{\n  __shared__ int s[{SHARED}];\n" + "\n".join(w.lines) + "\n}\n"
+    return Case(name, source, 3, block, 3 * block)

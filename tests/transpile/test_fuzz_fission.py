@@ -1,0 +1,52 @@
+"""Random kernels with barriers: what fission makes of them against fibers (the emulator). `--fuzz-count 2000` for the long run."""
+
+import ctypes
+
+import numpy as np
+from warploom.backends.cpu.fission.load import load_library
+from warploom.backends.emulator.execute import load, parameter_of
+from warploom.backends.emulator.isolate import in_child
+from warploom.backends.emulator.launch import Launch
+from warploom.backends.emulator.unit import Call, build_unit
+from warploom.transpiler import transpile_file
+
+from .random_barriers import case
+
+_BATCH = 50
+_N = 50
+
+
+def test_fission_agrees_with_fibers(fuzz):
+    seed, count = fuzz(200)
+    start = sum(map(ord, seed)) * 10_007
+    wrong = [name for first in range(0, count, _BATCH) for name in _batch(range(start + first, start + min(first + _BATCH, count)))]
+    assert not wrong, f"{len(wrong)} of {count} differ: {wrong[:5]}"
+
+
+def _batch(seeds) -> list[str]:
+    """Names of the kernels whose numbers differ."""
+    cases = [case(seed) for seed in seeds]
+    x = np.arange(1, _N + 1, dtype=np.int32) * 3 % 17
+    flags = np.array([4], np.int32)
+    emulated = in_child(lambda: _emulated(cases, x, flags))
+    transpiled = in_child(lambda: _transpiled(cases, x, flags))
+    return [c.name for c, a, b in zip(cases, emulated, transpiled) if not np.array_equal(a, b)]
+
+
+def _emulated(cases, x, flags) -> list[np.ndarray]:
+    outputs = [np.full(c.count, -1, np.int32) for c in cases]
+    values = [x, flags, np.int32(_N), *outputs]
+    params = [parameter_of(f"p{i}", v) for i, v in enumerate(values)]
+    calls = [Call(c.name, Launch.of(c.grid, c.block), (0, 1, 3 + i, 2)) for i, c in enumerate(cases)]
+    load(build_unit("\n".join(c.source for c in cases), calls, params)).run(params, values)
+    return outputs
+
+
+def _transpiled(cases, x, flags) -> list[np.ndarray]:
+    launches = {c.name: Launch.of(c.grid, c.block) for c in cases}
+    text = transpile_file("\n".join(c.source for c in cases), launches=launches).text
+    library = load_library(text)
+    outputs = [np.full(c.count, -1, np.int32) for c in cases]
+    for c, y in zip(cases, outputs):
+        getattr(library, c.name)(*(ctypes.c_void_p(v.ctypes.data) for v in (x, flags, y)), ctypes.c_int(_N))
+    return outputs
