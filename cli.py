@@ -229,6 +229,55 @@ def cache_clear(as_json: Annotated[bool, typer.Option("--json", help="One JSON v
     raise typer.Exit(run_cache_clear(as_json))
 
 
+dataset = typer.Typer(no_args_is_help=True, help="Verified CUDA-CPU pairs to train on.")
+app.add_typer(dataset, name="dataset")
+
+
+@dataset.callback()
+def _dataset() -> None:
+    """Verified CUDA-CPU pairs to train on."""
+
+
+@dataset.command("build")
+def dataset_build(
+    out: Annotated[str, typer.Option(help="The folder of the data set.")],
+    count: Annotated[int, typer.Option(help="Pairs wanted.")],
+    seed: Annotated[int, typer.Option(help="Which programs are drawn.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the data set in --out.")] = False,
+    workers: Annotated[int, typer.Option(help="Pairs under way at a time; 0: one per processor.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False,
+) -> None:
+    """Make pairs: CUDA and C++ of one program, both run and held against float64."""
+    from .datasets.command import run_build
+
+    raise typer.Exit(run_build(out, count, seed, resume, workers, as_json))
+
+
+@dataset.command("check")
+def dataset_check(
+    folder: Annotated[str, typer.Argument(help="The folder of a data set.")],
+    sample: Annotated[int, typer.Option(help="Pairs to compile and run; 0: all.")] = 20,
+    seed: Annotated[int, typer.Option(help="Which pairs.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False,
+) -> None:
+    """Re-run pairs from the files alone: exit 0 all holds, 1 something does not, 2 unreadable."""
+    from .datasets.command import run_check
+
+    raise typer.Exit(run_check(folder, sample, seed, as_json))
+
+
+@dataset.command("card")
+def dataset_card(
+    folder: Annotated[str, typer.Argument(help="The folder of a data set.")],
+    beside: Annotated[str | None, typer.Option(help="A folder of HPCTransEval records to compare the coverage with.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False,
+) -> None:
+    """Write the card: README.md with what is in the data set and what it does not show."""
+    from .datasets.command import run_card
+
+    raise typer.Exit(run_card(folder, beside, as_json))
+
+
 bench = typer.Typer(no_args_is_help=True, help="Compare speed, interleaved.")
 app.add_typer(bench, name="bench")
 

@@ -1,0 +1,182 @@
+"""Re-runs a data set from its files alone: rows come in, what no longer holds goes out.
+
+Knows no Graph and no printer of ours. The C side is compiled by its recorded command in a folder of its own and called on inputs drawn from their
+expressions; the CUDA side is compiled with nvcc (for sm_80) where there is one, and its launches must be complete.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import math
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backends.emulator.isolate import in_child
+from ..backends.emulator.numpy_text import evaluate
+from ..ir.diagnostic import MissingTool, Unreadable, WarploomError
+from .export import read_rows, unpacked
+from .record import SCHEMA
+
+SAMPLE = 20
+_SECONDS = 120
+_COLUMNS = (
+    "id", "family", "split", "category", "graph", "cuda_source", "cuda_launches", "cuda_strategy", "buffers", "c_source", "c_entry", "c_args", "c_compile",
+    "c_strategy", "inputs", "outputs", "verdicts", "times", "license", "provenance",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that does not hold of a pair."""
+
+    id: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """`checked`: pairs that were run; `faults`: of all pairs."""
+
+    pairs: int
+    checked: int
+    nvcc: bool
+    faults: tuple[Fault, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        faults = [{"id": f.id, "what": f.what} for f in self.faults]
+        return {"ok": not self.faults, "pairs": self.pairs, "checked": self.checked, "nvcc": self.nvcc, "faults": faults}
+
+
+def check(folder: Path, sample: int = SAMPLE, seed: int = 0) -> Report:
+    """Checks what all rows say, and runs `sample` of them (0: all). Raises Unreadable, MissingTool."""
+    rows = read_rows(folder)
+    faults: list[Fault] = _schema(rows)
+    good = []
+    for row in rows:
+        try:
+            good.append(unpacked(row))
+        except Unreadable as error:
+            faults.append(Fault(str(row.get("id")), error.message))
+    faults += [Fault(r["id"], w) for r in good for w in _static(r)] + _together(good)
+    rng = np.random.Generator(np.random.PCG64(seed))
+    chosen = good if not sample or sample >= len(good) else [good[k] for k in sorted(rng.choice(len(good), sample, replace=False))]
+    if shutil.which("g++") is None:
+        raise MissingTool("g++ is not installed", hint="install a C++ compiler")
+    nvcc = shutil.which("nvcc")
+    for row in chosen:
+        faults += [Fault(row["id"], w) for w in _run(row, nvcc)]
+    return Report(len(rows), len(chosen), nvcc is not None, tuple(faults))
+
+
+def _schema(rows: Sequence[dict[str, Any]]) -> list[Fault]:
+    missing = [c for c in _COLUMNS if rows and c not in rows[0]]
+    if missing:
+        raise Unreadable(f"the file has no column {missing[0]!r}: not a data set of this schema")
+    other = {r.get("schema_version") for r in rows} - {SCHEMA}
+    if other:
+        raise Unreadable(f"the file has schema {sorted(map(str, other))[0]}, this version reads {SCHEMA}")
+    return []
+
+
+def _together(rows: Sequence[dict[str, Any]]) -> list[Fault]:
+    """No id twice, no family in two splits."""
+    faults, ids, splits = [], set(), {}
+    for r in rows:
+        if r["id"] in ids:
+            faults.append(Fault(r["id"], "another pair has this id"))
+        ids.add(r["id"])
+        if splits.setdefault(r["family"], r["split"]) != r["split"]:
+            faults.append(Fault(r["id"], f"its family {r['family']} stands in two splits"))
+    return faults
+
+
+def _static(row: dict[str, Any]) -> list[str]:
+    """Launches name kernels of the source and buffers of the record; both sides have the same inputs and outputs."""
+    buffers = {b["name"]: b for b in row["buffers"]}
+    kernels = set(re.findall(r"__global__[^{;]*?\b(\w+)\s*\(", re.sub(r"__launch_bounds__\(\w+\)", "", row["cuda_source"])))
+    out = []
+    for x in row["cuda_launches"]:
+        if x["kernel"] not in kernels:
+            out.append(f"no kernel {x['kernel']} in the CUDA source")
+        if unknown := [a for a in x["args"] if a not in buffers]:
+            out.append(f"the launch of {x['kernel']} names an unknown buffer {unknown[0]}")
+        if len(x["grid"]) != 3 or len(x["block"]) != 3 or not 0 < math.prod(x["block"]) <= 1024 or min(x["grid"]) < 1:
+            out.append(f"the launch of {x['kernel']} is incomplete")
+    for role, which in (("input", "in"), ("output", "out")):
+        if sorted(b["name"] for b in row["buffers"] if b["role"] == role) != sorted(a["name"] for a in row["c_args"] if a["role"] == which):
+            out.append(f"the two sides have other {role}s")
+    return out
+
+
+# ------------------------------------------------------------------------------------------------ running
+def _run(row: dict[str, Any], nvcc: str | None) -> list[str]:
+    with tempfile.TemporaryDirectory(prefix="warploom-check-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        faults = _nvcc(row, nvcc, folder) if nvcc else []
+        (folder / "source.cpp").write_text(row["c_source"])
+        command = row["c_compile"].format(source="source.cpp", library="./library.so").split()
+        failed = _compiler(command, folder)
+        if failed:
+            return [*faults, f"the C side does not compile: {failed}"]
+        try:
+            return [*faults, *in_child(lambda: _cases(row, folder / "library.so"))]
+        except WarploomError as error:
+            return [*faults, f"the C side: {error.message}"]
+
+
+def _compiler(command: Sequence[str], folder: Path) -> str:
+    """Empty where it succeeds, else its first error."""
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except (subprocess.TimeoutExpired, OSError) as error:
+        return str(error)[:200]
+    lines = [line for line in done.stderr.splitlines() if "error" in line]
+    return "" if done.returncode == 0 else (lines or ["no message"])[0][:200]
+
+
+def _nvcc(row: dict[str, Any], nvcc: str, folder: Path) -> list[str]:
+    (folder / "kernel.cu").write_text(row["cuda_source"])
+    failed = _compiler([nvcc, "-std=c++17", "-arch=sm_80", "-cubin", "kernel.cu", "-o", "kernel.cubin"], folder)
+    return [f"the CUDA side does not compile: {failed}"] if failed else []
+
+
+def _cases(row: dict[str, Any], library: Path) -> list[str]:
+    signal.alarm(_SECONDS)
+    entry = getattr(ctypes.CDLL(str(library)), row["c_entry"])
+    entry.restype = None
+    shapes = {b["name"]: (b["shape"], b["dtype"]) for b in row["buffers"]}
+    faults: list[str] = []
+    for number, case in enumerate(row["inputs"]["cases"]):
+        arrays = {name: np.ascontiguousarray(evaluate(text)) for name, text in case["values"].items()}
+        for a in row["c_args"]:
+            if a["role"] == "out":
+                shape, dtype = shapes[a["name"]]
+                arrays[a["name"]] = np.full(shape, 77, np.uint16 if dtype == "bfloat16" else dtype)
+        entry(*(ctypes.c_void_p(arrays[a["name"]].ctypes.data) for a in row["c_args"]))
+        faults += [w for o in row["outputs"] if o["case"] == number and (w := _differs(o, arrays[o["name"]]))]
+    return faults
+
+
+def _differs(output: dict[str, Any], array: np.ndarray) -> str:
+    where = f"{output['name']} of case {output['case']}"
+    if "sha256" in output:
+        same = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() == output["sha256"]
+        return "" if same else f"{where} has another digest"
+    got = array.reshape(-1).astype(np.float64)
+    values, wanted = got[output["indices"]], np.array([float(v) for v in output["values"]])
+    with np.errstate(invalid="ignore"):
+        right = (values == wanted) | (np.isnan(values) & np.isnan(wanted)) | (np.abs(values - wanted) <= output["tolerance"])
+    if not right.all():
+        return f"{where} is {values[~right][0]:.6g}, {wanted[~right][0]:.6g} was recorded"
+    total = float(got[np.isfinite(got)].sum())
+    return "" if abs(total - output["sum"]) <= output["sum_tolerance"] else f"{where} sums to {total:.6g}, {output['sum']:.6g} was recorded"

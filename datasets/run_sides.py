@@ -1,0 +1,162 @@
+"""Runs the two sides of a pair, each in a process of its own: sources come in, output arrays, findings and times go out.
+
+The C side is built by the very command that its record states. What crashes or hangs ends its own process alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..backends.cuda.emulated import Emulated
+from ..backends.emulator.check import Argument, check_unit
+from ..backends.emulator.isolate import in_child
+from ..backends.emulator.launch import Launch
+from ..backends.emulator.sidecar import poisoned
+from ..backends.emulator.unit import Call, Parameter, Unit, build_unit
+from ..backends.toolchain import open_library
+from ..ir.diagnostic import BuildFailed
+from .c_side import COMPILE, ENTRY
+from .cuda_side import CudaSide
+from .program import Array
+
+SECONDS = 60
+"""A run that takes longer has hung."""
+COMPILE_SECONDS = 120
+ROUNDS = 9
+_SLICE = 0.002
+_MOST_CALLS = 2000
+
+
+@dataclass(frozen=True)
+class Times:
+    """Microseconds a call of each library, medians of interleaved rounds; `ratios` of the first library's to each, with a 95% interval."""
+
+    microseconds: tuple[float, ...]
+    ratios: tuple[tuple[float, float, float], ...]
+
+
+def build_c(sources: Mapping[str, str], folder: Path) -> dict[str, Path]:
+    """Compiles each source as its record says. Raises BuildFailed with the compiler's first error."""
+    running = {}
+    for name, text in sources.items():
+        (folder / f"{name}.cpp").write_text(text)
+        command = COMPILE.format(source=f"{name}.cpp", library=f"{name}.so").split()
+        running[name] = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    failed = ""
+    for name, process in running.items():
+        try:
+            _, said = process.communicate(timeout=COMPILE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said = "error: the compiler takes too long"
+        if process.returncode:
+            failed = failed or next((x for x in said.splitlines() if "error" in x), said[:200])
+    if failed:
+        raise BuildFailed(f"the C side does not compile: {failed.strip()[:300]}")
+    return {name: folder / f"{name}.so" for name in sources}
+
+
+def run_c(library: Path, inputs: Sequence[Sequence[np.ndarray]], outputs: Sequence[Array]) -> list[list[np.ndarray]]:
+    """Outputs for each set of inputs; each output is poisoned before the call, and inputs must come back as they were."""
+    return in_child(lambda: _limited(lambda: [_call(library, arrays, outputs) for arrays in inputs]))
+
+
+def _limited(work):
+    signal.alarm(SECONDS)
+    return work()
+
+
+def _call(library: Path, arrays: Sequence[np.ndarray], outputs: Sequence[Array]) -> list[np.ndarray]:
+    entry = _entry(library)
+    given = [a.copy() for a in arrays]
+    made = [poisoned(o.shape, np.dtype(o.dtype)) for o in outputs]
+    entry(*(ctypes.c_void_p(a.ctypes.data) for a in (*given, *made)))
+    if any(a.tobytes() != b.tobytes() for a, b in zip(given, arrays)):
+        raise BuildFailed("the C side changes its inputs")
+    return made
+
+
+def _entry(library: Path):
+    entry = getattr(open_library(library), ENTRY)
+    entry.restype = None
+    return entry
+
+
+def time_c(libraries: Sequence[Path], arrays: Sequence[np.ndarray], outputs: Sequence[Array], threads: int = 1) -> Times:
+    """The libraries in turn, round by round, on the same arrays."""
+    return in_child(lambda: _limited(lambda: _timed(libraries, arrays, outputs, threads)))
+
+
+def _timed(libraries: Sequence[Path], arrays: Sequence[np.ndarray], outputs: Sequence[Array], threads: int) -> Times:
+    made = [poisoned(o.shape, np.dtype(o.dtype)) for o in outputs]
+    pointers = [ctypes.c_void_p(a.ctypes.data) for a in (*arrays, *made)]
+    entries = [_entry(p) for p in libraries]
+    ctypes.CDLL(None).omp_set_num_threads(threads)
+    counts = [_count(e, pointers) for e in entries]
+    rounds = np.array([[_seconds(e, pointers, n) for e, n in zip(entries, counts)] for _ in range(ROUNDS)])
+    ratios = np.sort(rounds[:, :1] / rounds, axis=0)
+    middle, low, high = ROUNDS // 2, 1, ROUNDS - 2
+    return Times(
+        tuple(float(t) * 1e6 for t in np.median(rounds, axis=0)),
+        tuple((float(r[middle]), float(r[low]), float(r[high])) for r in ratios.T),
+    )
+
+
+def _count(entry, pointers) -> int:
+    _seconds(entry, pointers, 1)
+    return max(1, min(_MOST_CALLS, int(_SLICE / max(1e-7, _seconds(entry, pointers, 1)))))
+
+
+def _seconds(entry, pointers, calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        entry(*pointers)
+    return (time.perf_counter() - start) / calls
+
+
+# ------------------------------------------------------------------------------------------------ CUDA, emulated
+def run_cuda(side: CudaSide, inputs: Sequence[Mapping[str, np.ndarray]], outputs: Sequence[Array]) -> list[list[np.ndarray]]:
+    """Outputs for each set of inputs, by the emulator. Raises KernelFailed, BuildFailed."""
+    emulated = Emulated(side.program)
+
+    def work() -> list[list[np.ndarray]]:
+        made = [emulated.run(arrays) for arrays in inputs]
+        return [[m[o.name] for o in outputs] for m in made]
+
+    return in_child(lambda: _limited(work))
+
+
+def check_cuda(side: CudaSide, arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """What the emulator finds when it watches every access of one run: bad accesses, races, unwritten outputs. Empty when clean."""
+    unit, arguments = _watched(side, arrays)
+
+    def work() -> list[str]:
+        _, findings, failure = check_unit(unit, arguments)
+        return [*([failure] if failure else []), *map(str, findings)]
+
+    return in_child(lambda: _limited(work))
+
+
+def _watched(side: CudaSide, arrays: Mapping[str, np.ndarray]) -> tuple[Unit, list[Argument]]:
+    buffers = side.program.buffers
+    sized = side.program.at({})
+    where = {b.name: k for k, b in enumerate(buffers)}
+    calls = [Call(x.kernel, Launch(x.grid, x.block, x.shared_bytes), tuple(where[a] for a in x.args)) for x in sized.launches]
+    parameters = [Parameter(b.name, b.numpy_dtype) for b in buffers]
+    values = [arrays[b.name] if b.name in arrays else poisoned(sized.shapes[b.name], np.dtype(b.numpy_dtype)) for b in buffers]
+    unit = build_unit(side.source, calls, parameters, filename="kernel.cu")
+    return unit, [Argument(p, v, b.role) for p, v, b in zip(parameters, values, buffers)]
+
+
+def scratch_folder() -> tempfile.TemporaryDirectory:
+    """A folder for one pair's libraries."""
+    return tempfile.TemporaryDirectory(prefix="warploom-pair-", ignore_cleanup_errors=True)

@@ -1,0 +1,143 @@
+"""Which program comes next: a seed, a number and what was drawn before come in, a new Program goes out.
+
+Sampling is a function of the seed and of earlier draws: a resumed build draws what the killed one would have drawn. Coverage steers it: operators
+and patterns that are rare so far are likelier. Programs equal up to renaming to an earlier one are drawn again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..frontend.builder import safe_name
+from ..frontend.operators.operator import Given, Operator, Pick
+from ..frontend.operators.shapes import draw_shape
+from ..frontend.operators.table import OPERATORS
+from ..frontend.operators.trace import trace
+from ..ir.diagnostic import WarploomError
+from ..ir.graph import Extern, Graph, Random
+from .augment import grown, mutated
+from .dedup import Keys, keys_of
+from .features import features_of
+from .program import Program
+from .state import Drawn
+
+MOST_ACCESSES = 3e7
+"""Of a run: what the emulator does in about a second."""
+MOST_IN_FAMILY = 4
+KINDS = {"operator": 0.45, "grown": 0.38, "mutated": 0.17}
+_TRIES = 60
+
+
+@dataclass
+class Coverage:
+    """How often each operator, pattern and family was drawn."""
+
+    operators: Counter[str] = field(default_factory=Counter)
+    patterns: Counter[str] = field(default_factory=Counter)
+    families: Counter[str] = field(default_factory=Counter)
+    same: set[str] = field(default_factory=set)
+    parents: list[Program] = field(default_factory=list)
+
+    def add(self, drawn: Drawn) -> None:
+        """Count one more."""
+        self.operators.update(drawn.program.operators)
+        self.patterns.update(map(str, drawn.features["patterns"]))  # type: ignore[call-overload]
+        self.families[drawn.keys.family] += 1
+        self.same.add(drawn.keys.same)
+        self.parents.append(drawn.program)
+
+    def rare(self, rng: np.random.Generator, operators: Iterable[Operator]) -> Operator:
+        """An operator, likelier the rarer it is so far."""
+        choices = list(operators)
+        weights = np.array([1.0 / (1 + self.operators[o.name]) ** 2 for o in choices])
+        return choices[int(rng.choice(len(choices), p=weights / weights.sum()))]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A program that is new; `skipped`: why others were drawn before it."""
+
+    drawn: Drawn
+    skipped: Mapping[str, int]
+
+
+class Exhausted(WarploomError):
+    """No new program was found in many draws: all are equal to earlier ones. Ask for fewer pairs or another seed."""
+
+    code = "WL-E115"
+    exit_code = 1
+
+
+def propose(seed: int, number: int, coverage: Coverage) -> Proposal:
+    """The program of this number. Raises Exhausted."""
+    rng = np.random.Generator(np.random.PCG64([seed, number]))
+    skipped: Counter[str] = Counter()
+    for turn in range(_TRIES):
+        made = _attempt(rng, coverage, 0.5 ** (turn // 8))
+        if isinstance(made, str):
+            skipped[made] += 1
+            continue
+        keys = keys_of(made.graph)
+        why = _unwanted(made.graph, keys, coverage)
+        if why:
+            skipped[why] += 1
+            continue
+        return Proposal(Drawn(number, made, keys, features_of(made.graph)), skipped)
+    raise Exhausted(f"no new program in {_TRIES} draws: {', '.join(f'{w} {n}' for w, n in skipped.most_common(3))}")
+
+
+def _unwanted(graph: Graph, keys: Keys, coverage: Coverage) -> str:
+    if keys.same in coverage.same:
+        return "equal to an earlier one"
+    if coverage.families[keys.family] >= MOST_IN_FAMILY:
+        return "its family is full"
+    if float(features_of(graph)["accesses"]) > MOST_ACCESSES:  # type: ignore[arg-type]
+        return "too large"
+    types = graph.types()
+    if len(set(graph.outputs)) < len(graph.outputs) or any(not types[o].shape and len(graph.nodes) < 1 for o in graph.outputs):
+        return "outputs share memory"
+    return ""
+
+
+def _attempt(rng: np.random.Generator, coverage: Coverage, scale: float) -> Program | str:
+    """A program, or why there is none this time."""
+    kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
+    pick = Pick(rng, scale)
+    try:
+        if kind == "operator":
+            made = one_operator(coverage.rare(rng, OPERATORS.values()), pick)
+        elif kind == "grown":
+            made = grown(pick, lambda ops: coverage.rare(rng, ops))
+        else:
+            made = mutated(pick, coverage.parents, lambda ops: coverage.rare(rng, ops))
+    except WarploomError as error:
+        return f"{kind}: {error.code}"
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+        return f"{kind}: shapes do not go together"
+    if made is None:
+        return f"{kind}: no parameters fit"
+    if any(isinstance(n.op, (Extern, Random)) for n in made.graph.nodes):
+        return f"{kind}: not ours to compile"
+    return made
+
+
+def one_operator(operator: Operator, pick: Pick) -> Program | None:
+    """A program of one operator with drawn shape and parameters; None where none fit."""
+    shape = draw_shape(pick, operator.takes)
+    call = operator.call(pick, shape)
+    if call is None:
+        return None
+    given = (call.first or Given("x", shape), *call.more)
+    graph = trace(call.function, given, operator.name)
+    params = tuple((f"{operator.name}.{k}", str(v)) for k, v in call.params)
+    return Program(graph, used(graph, given), operator.category, (operator.name,), params)
+
+
+def used(graph: Graph, given: Iterable[Given]) -> tuple[Given, ...]:
+    """What was given for each input of the graph, under the graph's name."""
+    by_name = {safe_name(g.name): g for g in given}
+    return tuple(replace(by_name[i.name], name=i.name) for i in graph.inputs)
