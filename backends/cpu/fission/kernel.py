@@ -7,7 +7,7 @@ turned inside out), `assemble` (regions as loops over threads), and here the loo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ....frontend.cuda import text
@@ -54,6 +54,7 @@ class KernelCode:
     regions: int = 1
     fixed: bool = False
     types: tuple[str, ...] = ()
+    tree: t.Body = field(default=(), repr=False, compare=False)
 
 
 def kernel_code(kernel: t.Function, file: t.CudaFile, geometry: Geometry, *, name: str = "", linkage: str = "static ") -> KernelCode:
@@ -239,7 +240,7 @@ def _code(kernel: t.Function, g: Geometry, body: list[Any], dynamic: list[tuple[
         arguments = "\n    " + ",\n    ".join([*lead, *params])
     lines = [f"{head}{arguments}) {{", *text.body(tuple(body), 1), "}"]
     types = tuple(p.type + ("*" if p.is_pointer else "") for p in kernel.params)
-    return KernelCode(kernel.name, "\n".join(lines) + "\n", "fission", why, takes_shared, regions, g.grid is not None, types)
+    return KernelCode(kernel.name, "\n".join(lines) + "\n", "fission", why, takes_shared, regions, g.grid is not None, types, tuple(body))
 
 
 def _with_dynamic(body: list[Any], dynamic: list[tuple[str, str]], size: str) -> list[Any]:
