@@ -17,6 +17,7 @@ LANGUAGES = {
     ".c": "c",
     ".py": "python",
     ".cu": "cuda",
+    ".wl": "warploom",
 }
 _LAUNCH = re.compile(r"^\s*//\s*warploom-launch:\s*(\S.*?)\s*$")
 

@@ -1,4 +1,7 @@
-"""Python candidates: a `ModelNew` source comes in, contained processes forked from one preloaded parent go out."""
+"""Python candidates: a `ModelNew` source comes in, contained processes forked from one preloaded parent go out.
+
+Triton kernels in them run in Triton's interpreter: right or wrong as on a GPU, and slow.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -25,6 +29,13 @@ from .signature import Signature
 from .verdict import Finding
 
 START_S, LOAD_S = 120.0, 90.0
+_TRITON = re.compile(r"^[ \t]*(?:import|from)[ \t]+triton\b", re.M)
+
+
+def require_triton(source: str) -> None:
+    """Raises `MissingTool` where the source imports triton and it is not installed."""
+    if _TRITON.search(source) and importlib.util.find_spec("triton") is None:
+        raise MissingTool("the candidate is a Triton kernel and triton is not installed", hint="pip install 'warploom[triton]'")
 
 
 def _roots() -> tuple[str, ...]:

@@ -55,10 +55,11 @@ class NativeMaker:
 
 
 def maker_for(candidate: Candidate, sandbox: Sandbox, threads: int, parents: dict[str, object]) -> Maker:
-    """Builds a candidate. Raises `build.NotBuilt`."""
+    """Builds a candidate. Raises `build.NotBuilt`, and `MissingTool` where what it is written in is not installed."""
     if candidate.language == "python":
-        from .python import PythonMaker, PythonParent
+        from .python import PythonMaker, PythonParent, require_triton
 
+        require_triton(candidate.source)
         parent = parents.get("python")
         if not isinstance(parent, PythonParent) or not parent.alive():
             parent = parents["python"] = PythonParent(sandbox, threads)
@@ -67,4 +68,8 @@ def maker_for(candidate: Candidate, sandbox: Sandbox, threads: int, parents: dic
         from .cuda import CudaMaker
 
         return CudaMaker(candidate, sandbox)
+    if candidate.language == "warploom":
+        from .program import ProgramMaker
+
+        return ProgramMaker(candidate, sandbox)
     return NativeMaker(build(candidate.source, candidate.language, sandbox), candidate.source, sandbox)
