@@ -69,8 +69,8 @@ def _uniform(name: str, index: tuple[Expr, ...], inside: set[str], buffers: dict
 
 
 def normalised(program: Program) -> Program:
-    """The same program with what a GPU needs made plain: block and lanes loops start at 0, loops of one iteration are gone, and a lanes loop
-    whose extent depends on another lanes axis is serial."""
+    """The same program with what a GPU needs made plain: block and lanes loops start at 0, loops of one iteration are gone, a lanes loop
+    whose extent depends on another lanes axis is serial, a vector loop outside lanes is unrolled."""
     return replace(program, body=_body(program.body, ()))
 
 
@@ -94,5 +94,7 @@ def _loop(s: For, lanes: tuple[str, ...]) -> Body:
         s = For(s.axis, Const(0), simplify(sub(s.hi, lo)), s.kind, substitute_axes(s.body, {s.axis: add(Var(s.axis), lo)}))
     if s.kind == "lanes" and names(s.hi) & set(lanes):
         s = replace(s, kind="serial")
+    if s.kind == "vector" and not lanes:
+        s = replace(s, kind="unroll")
     inner = (*lanes, s.axis) if s.kind == "lanes" else lanes
     return (replace(s, body=_body(s.body, inner)),)

@@ -102,7 +102,7 @@ def _thread_axes(draft: Draft, axes: list[str]) -> None:
             break
         axes[-2:] = [merged]
     inner = axes.pop()
-    if _pure_map(draft) and least(draft, inner) >= 4 * threads:
+    if pure_map(draft) and least(draft, inner) >= 4 * threads:
         _vectorises(draft, inner)
     block, thread = draft.fresh(f"{inner}b"), draft.fresh(f"{inner}t")
     if least(draft, inner) > threads and draft.attempt(f"split({inner}, {threads}, {block}, {thread})"):
@@ -130,7 +130,8 @@ def _vectorises(draft: Draft, axis: str) -> bool:
     return draft.attempt(f"split({axis}, {width}, {axis}, {inner}, tail=exact)", f"bind({inner}, vector)")
 
 
-def _pure_map(draft: Draft) -> bool:
+def pure_map(draft: Draft) -> bool:
+    """Stores alone: a pointwise kernel."""
     return all(isinstance(s, Store) for s in statements(draft.program.body) if not isinstance(s, For))
 
 

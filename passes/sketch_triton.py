@@ -12,7 +12,7 @@ from ..ir.kernel import For, If, Program, Reduce, statements
 from ..ir.machine import Machine
 from ..ir.verify import verify
 from .draft import Draft, nest_of
-from .sketch_gpu import body_of, count_of, least, legal, row_loops, rows_win, to_grid, tops
+from .sketch_gpu import body_of, count_of, least, legal, pure_map, row_loops, rows_win, to_grid, tops
 from .sketch_gpu_contract import contraction_axes
 
 TILE = 256
@@ -40,37 +40,41 @@ def contract(draft: Draft) -> bool:
         return False
     *batch, i, j = found.axes
     k = found.depth[-1]
+    it, ir, jt, jr = f"{i}t", f"{i}r", f"{j}t", f"{j}r"  # ir and jr have one iteration: guards stand inside them, below all lanes
     steps = [
-        f"split({i}, {SIDE})", f"split({j}, {SIDE})", f"reorder({i}0, {j}0, {i}1, {j}1)", f"split({k}, {DEPTH})", f"expand({i}1, {j}1)",
-        f"reorder({i}1, {j}1, {k}1)", f"bind({k}1, vector)", f"bind({i}1, lanes)", f"bind({j}1, lanes)",
+        f"split({i}, {SIDE})", f"split({j}, {SIDE})", f"reorder({i}0, {j}0, {i}1, {j}1)", f"split({i}1, {SIDE}, {ir}, {it}, tail=exact)",
+        f"split({j}1, {SIDE}, {jr}, {jt}, tail=exact)", f"reorder({i}0, {j}0, {it}, {jt}, {ir}, {jr})", f"split({k}, {DEPTH})",
+        f"expand({it}, {jt}, {ir}, {jr})", f"reorder({it}, {jt}, {ir}, {jr}, {k}1)", f"bind({k}1, vector)", f"bind({it}, lanes)",
+        f"bind({jt}, lanes)",
     ]  # fmt: skip
     return draft.attempt(*steps) and all(draft.attempt(f"bind({a}, block)") for a in (*batch, f"{i}0", f"{j}0"))
 
 
 def points(draft: Draft) -> bool:
-    """All parallel axes of a nest as one, in tiles."""
+    """All parallel axes of a nest as one, in tiles: longer ones where a point is a few operations."""
+    size = LONG_TILE if pure_map(draft) else TILE
     for axes in tops(draft):
         axes = list(axes)
-        while len(axes) > 1 and least(draft, axes[-1]) < TILE:
+        while len(axes) > 1 and least(draft, axes[-1]) < size:
             merged = draft.fresh(axes[-2] + axes[-1])
             if not draft.attempt(f"collapse({axes[-2]}, {axes[-1]}, {merged})"):
                 break
             axes[-2:] = [merged]
-        _tiles(draft, axes)
+        _tiles(draft, axes, size)
     return True
 
 
 def plain_points(draft: Draft) -> bool:
     """The innermost parallel axis in tiles, no axes merged."""
     for axes in tops(draft):
-        _tiles(draft, list(axes))
+        _tiles(draft, list(axes), TILE)
     return True
 
 
-def _tiles(draft: Draft, axes: list[str]) -> None:
+def _tiles(draft: Draft, axes: list[str], most: int) -> None:
     inner = axes.pop()
     n = least(draft, inner)
-    size = TILE if n >= TILE else 1 << max(n - 1, 0).bit_length()
+    size = most if n >= most else 1 << max(n - 1, 0).bit_length()
     if n == 1:
         return to_grid(draft, axes)
     block, tile = draft.fresh(f"{inner}b"), draft.fresh(f"{inner}t")

@@ -69,7 +69,7 @@ def arch_of(device: torch.device) -> str:
 @cache
 def _driver():
     try:
-        from cuda.bindings import driver
+        from cuda.bindings import driver  # pyright: ignore[reportAttributeAccessIssue]
     except ImportError:
         raise MissingTool("cuda-python is not installed", hint='pip install "warploom[cuda]"') from None
     _checked(driver.cuInit(0))

@@ -45,7 +45,7 @@ def version() -> str:
 @cache
 def _nvrtc():
     try:
-        from cuda.bindings import nvrtc
+        from cuda.bindings import nvrtc  # pyright: ignore[reportAttributeAccessIssue]
 
         nvrtc.nvrtcVersion()
     except (ImportError, RuntimeError):

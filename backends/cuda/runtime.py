@@ -65,7 +65,7 @@ class Runtime:
         for given, t in zip(self.inputs, args):
             check_within(given, t, env)
         values: Values = {i.name: t.contiguous() for i, t in zip(self.inputs, args)}
-        weights = {name: owner[key] for name, (owner, key) in self.slots.items()}  # type: ignore[misc]
+        weights: Values = {name: owner[key] for name, (owner, key) in self.slots.items()}  # type: ignore[misc]
         values.update({name: w.detach().contiguous() for name, w in weights.items()})
         if self.printed.prepare is not None:
             stamp = tuple((w.data_ptr(), w._version) for w in weights.values())
@@ -109,10 +109,10 @@ class _Shaped(Mapping[str, torch.Tensor]):
     """Values as ATen reads them: reshapes are made on demand."""
 
     def __init__(self, module: Module, values: Values, env: Mapping[str, int]):
-        self.module, self.values, self.env = module, values, env
+        self.module, self.made, self.env = module, values, env
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        return _shaped(self.module, self.values, name, self.env)
+        return _shaped(self.module, self.made, name, self.env)
 
     def __iter__(self):
         return iter(self.module.types)

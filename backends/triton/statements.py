@@ -147,7 +147,8 @@ class Statements(Values):
         if not guards:
             return self.inside(body)
         condition, wide = self.value(guards[0], "b1"), bool(self.varies(guards[0]))
-        if wide and not condition.text.isidentifier():
+        product = isinstance(body[0], For) and body[0].kind == "vector"  # masks its operands itself
+        if wide and not condition.text.isidentifier() and not product:
             condition = self._bound(condition, self.fresh("mask"))
         with self.under(condition, wide):
             self._under_all(guards[1:], body)
@@ -301,7 +302,7 @@ class Statements(Values):
         return out
 
     def _atomic(self, s: Reduce, dtypes: list[str]) -> None:
-        if s.monoid not in _ATOMIC or len(s.targets) > 1 or dtypes[0] not in ("f32", "i32", "i64"):
+        if s.monoid not in _ATOMIC or len(s.targets) != 1 or dtypes[0] not in ("f32", "i32", "i64"):
             raise UnsupportedOnGpu(f"Triton has no atomic for {s.monoid} of {dtypes[0]}", hint="rfactor, or another kind of loop")
         v = self._full(self._typed(s.values[0], dtypes[0]), s.values[0])
         mask = f", mask={self.mask.text}" if self.mask is not None else ""
@@ -326,7 +327,8 @@ class Statements(Values):
         if s.running:
             return self._scan(s, values[0], dtypes[0])
         conditions, self.conditions = self.conditions, ()
-        axes, self.axes = self.axes, ()
+        axes: tuple[str, ...] = self.axes
+        self.axes = ()
         parts = self._reduced(s.monoid, values, dtypes)
         if s.targets[0].buffer in self.atomic:
             self.line(f"{_ATOMIC[s.monoid]}({self.pointer(s.targets[0].buffer, s.targets[0].index)}, {parts[0].text})")
@@ -371,7 +373,7 @@ class Statements(Values):
 
     def _scan(self, s: Reduce, v: Value, dtype: str) -> None:
         """Running results along the lanes, on from the target, which takes in all of them."""
-        if len(self.shape) > 1 or len(s.targets) > 1 or s.monoid not in ("add", "mul"):
+        if len(self.shape) > 1 or len(s.targets) != 1 or s.monoid not in ("add", "mul"):
             raise UnsupportedOnGpu("a scan along lanes has one axis and adds or multiplies", hint="bind the scanned axis to serial")
         running = self.fresh("running")
         state = self.load(s.targets[0]).text
@@ -381,7 +383,8 @@ class Statements(Values):
             self.line(f"{running} = {state} * tl.cumprod({v.text}, 0)")
         self._assign(s.running[0], Value(running, PRIMARY, dtype))
         conditions, self.conditions = self.conditions, ()
-        axes, self.axes = self.axes, ()
+        axes: tuple[str, ...] = self.axes
+        self.axes = ()
         last = self._reduced(s.monoid, [v], [dtype]) if s.monoid == "add" else self._product(v, dtype)
         self._assign(s.targets[0], self.combined(s.monoid, [self.load(s.targets[0])], last)[0])
         self.conditions, self.axes = conditions, axes

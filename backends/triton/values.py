@@ -102,7 +102,7 @@ class Values:
 
     def varies(self, e: Expr) -> set[str]:
         """The lanes axes along which the value differs."""
-        found = names(e) & set(self.axes)
+        found = set(names(e)) & set(self.axes)
         if any(self.homes[x.buffer].kind == "tile" for x in loads(e) if x.buffer in self.homes):
             return set(self.axes)
         return found
@@ -194,6 +194,8 @@ class Values:
             return self._select(e, want)
         if kind == "logic":
             return self._logic(e)
+        if kind == "compare" and all(is_index(a) for a in e.args) and not self.variables:
+            e = Op(e.name, tuple(simplify(a, self.ranges) for a in e.args))  # type: ignore[arg-type]
         dtype = settled(common([self.infer(a) for a in operands(e)]), self._weak(e, want))
         args = [self.value(a, dtype) for a in e.args]
         if kind == "compare":

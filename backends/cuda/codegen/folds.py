@@ -67,7 +67,7 @@ class Folds(Thread):
     def scan_nest(self, nest: Nest, scan: Reduce) -> None:
         """A scan along the lanes: chunks of one element a thread, each carrying on where the one before ended."""
         loop = nest.loops[0]
-        if len(nest.loops) > 1 or len(scan.targets) > 1:
+        if len(nest.loops) != 1 or len(scan.targets) != 1:
             raise UnsupportedOnGpu("a scan along lanes has one axis and one value", hint="bind the scanned axis to serial")
         before, guard, after = _around(nest.body, scan)
         target, dtype = scan.targets[0], self.homes[scan.targets[0].buffer].buffer.dtype

@@ -47,7 +47,8 @@ class Positions:
         for e in (x for x in often if not _is_digit(x)):
             wholes[e] = Var(fresh(_base(e)))
             out.append((wholes[e].name, e))
-        for e in sorted((x for x in often if _is_digit(x)), key=lambda x: (print_expr(x.args[0]), x.name != "//")):
+        digits = [x for x in often if isinstance(x, Op) and _is_digit(x)]
+        for e in sorted(digits, key=lambda x: (print_expr(x.args[0]), x.name != "//")):
             self.known[e] = Var(fresh(_base(e)))
             out.append((self.known[e].name, _called(e, wholes)))
         self.known |= wholes
