@@ -359,7 +359,12 @@ def _nearest_index(i: Expr, extent: int, out: int, scale: float | None, exact: b
         return floordiv(i, out // extent)
     ratio = 1.0 / scale if scale else extent / out
     at = op("*", op("+", Cast("f32", i), 0.5) if exact else Cast("f32", i), float(ratio))
-    return op("min", Cast("i64", op("floor", at)), extent - 1)
+    return _inside(at, extent)
+
+
+def _inside(at: Expr, extent: int) -> Expr:
+    """The floor of a float position as a coordinate in [0, extent)."""
+    return op("max", op("min", Cast("i64", op("floor", at)), extent - 1), 0)
 
 
 def _linear_resize(n: int) -> Rule:
@@ -392,7 +397,7 @@ def _neighbours(i: Expr, extent: int, out: int, corners: bool, scale: float | No
     else:
         ratio = 1.0 / scale if scale else extent / out
         at = op("max", op("-", op("*", op("+", x, 0.5), float(ratio)), 0.5), 0.0)
-    low = op("min", Cast("i64", op("floor", at)), extent - 1)
+    low = _inside(at, extent)
     return low, op("min", op("+", low, 1), extent - 1), op("min", op("max", op("-", at, Cast(wide, low)), 0.0), 1.0)
 
 

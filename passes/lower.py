@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -78,14 +78,21 @@ class _Stage:
     members: list[Definition] = field(default_factory=list)
 
 
-def lower(group: Group, name: str, types: dict[str, TensorType], dims: tuple[Dim, ...]) -> Lowered:
-    """Naive program of a group; raises nothing for groups that `fuse` made."""
-    return _Lowering(group, name, types, dims).run()
+Range = tuple[Expr, Expr]
+
+
+def lower(
+    group: Group, name: str, types: dict[str, TensorType], dims: tuple[Dim, ...], within: Mapping[str, Range] | None = None
+) -> Lowered:
+    """Naive program of a group; raises nothing for groups that `fuse` made. `within`: ranges of index tensors that are given."""
+    return _Lowering(group, name, types, dims, within or {}).run()
 
 
 class _Lowering:
-    def __init__(self, group: Group, name: str, types: dict[str, TensorType], dims: tuple[Dim, ...]):
-        self.group, self.name, self.types, self.dims = group, name, types, dims
+    def __init__(
+        self, group: Group, name: str, types: dict[str, TensorType], dims: tuple[Dim, ...], within: Mapping[str, Range]
+    ):
+        self.group, self.name, self.types, self.dims, self.within = group, name, types, dims, within
         self.made = {v.name: d for d in group.definitions for v in d.node.outputs}
         external = dict.fromkeys(x.buffer for d in group.definitions for v in d.values for x in loads(v) if x.buffer not in self.made)
         self.external = tuple(external)
@@ -296,13 +303,13 @@ class _Lowering:
         return [*allocs, *nest]
 
     def _used_dims(self, params: tuple[Buffer, ...], body: Body) -> tuple[Dim, ...]:
-        seen = {v for b in params for s in b.shape for v in names(s)}
+        seen = {v for b in params for s in (*b.shape, *(b.within or ())) for v in names(s)}
         seen |= {v for s in statements(body) for e in expressions(s) for v in names(e)}
         return tuple(d for d in self.dims if d.name in seen)
 
     def _param(self, name: str) -> Buffer:
         t = self.types[name]
-        return Buffer(name, t.dtype, t.shape)
+        return Buffer(name, t.dtype, t.shape, within=self.within.get(name))
 
     def _rows(self, stage: _Stage) -> list[Stmt]:
         """Rows that later stages read."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..ir.diagnostic import IllegalStep, ParseError
-from ..ir.graph import Graph, Reshape
+from ..ir.expr import Expr
+from ..ir.graph import Graph, Node, Reshape
 from ..ir.graph_text import print_graph
 from ..ir.kernel import For, Program, rename_buffers, statements
 from ..ir.machine import Machine
@@ -24,6 +25,7 @@ from .flatten import flatten
 from .fuse import Alone, Fused, Group, fuse
 from .lower import Lowered, lower
 from .pack import pack_operands, weights_alone
+from .scatter import lower_scatter, scatters
 from .schedule.script import NAMES, apply, parse_script, run_step
 from .separate import separate
 from .sketch import sketch
@@ -56,19 +58,32 @@ def plan(graph: Graph, machine: Machine, options: Options | None = None) -> Modu
     graph, packs = pack_operands(graph, machine, options.library, options.decisions)
     _dump_graph(options, "3_packed", graph)
     fused = fuse(graph, options.library, packs, options.decisions)
-    types = dict(graph.types())
+    types, ranges = dict(graph.types()), _index_ranges(graph, fused)
     steps: list[Step] = []
     done: dict[str, tuple[str, Program]] = {}
     for index, step in enumerate(fused.steps):
-        if isinstance(step, Alone):
-            reason = options.library.get(step.node.outputs[0].name)
-            steps.append(Library(step.node, reason) if reason is not None else Aten(step.node))
+        if isinstance(step, Group):
+            lowered = lower(step, kernel_name(step, index), types, graph.dims, ranges)
+            steps.append(_launch(step.nodes, step.kind, lowered, machine, options, done))
+        elif (reason := options.library.get(step.node.outputs[0].name)) is not None:
+            steps.append(Library(step.node, reason))
+        elif scatters(step.node, types):
+            lowered = lower_scatter(step.node, f"k{index}_scatter", types, graph.dims, ranges)
+            steps.append(_launch((step.node,), "scatter", lowered, machine, options, done))
         else:
-            lowered = lower(step, kernel_name(step, index), types, graph.dims)
-            steps.append(_launch(step, lowered, machine, options, done))
+            steps.append(Aten(step.node))
     views = _live_views(graph, fused)
     prepare, rest = _hoist(steps, weights_alone(graph), views)
     return Module(graph.name, graph.dims, graph.inputs, rest, graph.outputs, graph.updates, types, views, prepare)
+
+
+def _index_ranges(graph: Graph, fused: Fused) -> dict[str, tuple[Expr, Expr]]:
+    """Ranges that given index tensors keep, their views included."""
+    ranges = {i.name: i.within for i in graph.inputs if i.within is not None}
+    for view, base in fused.views.items():  # in program order: a view of a view finds its base
+        if base in ranges:
+            ranges[view] = ranges[base]
+    return ranges
 
 
 def _hoist(steps: list[Step], still: frozenset[str], views: Mapping[str, str]) -> tuple[tuple[Launch, ...], tuple[Step, ...]]:
@@ -87,13 +102,20 @@ def _hoist(steps: list[Step], still: frozenset[str], views: Mapping[str, str]) -
     return tuple(prepare), tuple(rest)
 
 
-def _launch(group: Group, lowered: Lowered, machine: Machine, options: Options, done: dict[str, tuple[str, Program]]) -> Launch:
+def _launch(
+    nodes: tuple[Node, ...],
+    kind: str,
+    lowered: Lowered,
+    machine: Machine,
+    options: Options,
+    done: dict[str, tuple[str, Program]],
+) -> Launch:
     """Schedule a kernel; one equal to an earlier one (`done`) takes its schedule."""
     naive = plain_names(flatten(lowered.program))
     key = kernel_key(naive)
     if key in done and not options.dump:
         script, program = done[key]
-        return Launch(replace(program, name=naive.name), lowered.args, naive, script, group.nodes, group.kind)
+        return Launch(replace(program, name=naive.name), lowered.args, naive, script, nodes, kind)
     script = options.scripts.get(key)
     program: Program | None = None
     if script is not None:
@@ -102,12 +124,12 @@ def _launch(group: Group, lowered: Lowered, machine: Machine, options: Options, 
         except (IllegalStep, ParseError):
             script = None  # a stored script of an older version: the sketch below replaces it
     if program is None:
-        draft = sketch(naive, group.kind, machine) if options.schedule else Draft(program=naive, machine=machine)
+        draft = sketch(naive, kind, machine) if options.schedule else Draft(program=naive, machine=machine)
         script, program = draft.script, draft.program
     if options.dump:
         _dump_kernel(options.dump, lowered.program, naive, script or "", program)
     done[key] = script or "", program
-    return Launch(program, lowered.args, naive, script or "", group.nodes, group.kind)
+    return Launch(program, lowered.args, naive, script or "", nodes, kind)
 
 
 def _dump_graph(options: Options, stage: str, graph: Graph) -> None:

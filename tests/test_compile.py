@@ -241,3 +241,38 @@ def test_report_covers_the_run(net):
     html = report.to_html()
     assert "http://" not in html and "https://" not in html and all(k.name in html for k in report.kernels)
     assert {"ok", "max_error", "compile_s", "kernels", "extern", "time_ms", "threads"} <= set(report.data())
+
+
+def test_what_depends_on_nothing_is_prepared_in_a_model_without_weights():
+    """The weights of a bicubic resize are kernels of their own that read no input."""
+
+    class Resize(nn.Module):
+        def forward(self, x):
+            return torch.nn.functional.interpolate(x, scale_factor=2, mode="bicubic")
+
+    x = torch.randn(2, 3, 8, 8)
+    fast = warploom.compile(Resize(), (x,), library=False)
+    assert fast.module.prepare and not fast.weights()
+    torch.testing.assert_close(fast(x), Resize()(x), rtol=1e-5, atol=1e-5)
+
+
+def test_positions_held_in_tensors():
+    """Gathers, embeddings and scatters are kernels of ours; an index out of range is refused before a launch."""
+
+    class Pick(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(40, 8)
+
+        def forward(self, x, i, j):
+            rows = self.table(i)
+            return rows.sum(-2) + x.gather(1, j), x.scatter_add(1, j, rows[:, 0]), x.index_select(0, i[0])
+
+    model = Pick()
+    inputs = torch.randn(6, 8), torch.randint(0, 6, (6, 3)), torch.randint(0, 8, (6, 8))
+    fast = warploom.compile(model, inputs, library=False)
+    assert not fast.report.externs
+    for a, b in zip(fast(*inputs), model(*inputs)):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+    with pytest.raises(InputMismatch, match="index 8 is out of range"):
+        fast(inputs[0], inputs[1], torch.full((6, 8), 8))

@@ -11,7 +11,7 @@ import torch
 
 from ...frontend.extern import run_extern
 from ...ir.diagnostic import WarploomError
-from ...ir.graph import Contract, Conv, Extern, Node, Random
+from ...ir.graph import Contract, Conv, Extern, Node, Random, Scatter, Sort
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -26,6 +26,8 @@ def run_node(node: Node, tensors: Tensors, env: Mapping[str, int]) -> dict[str, 
     """Outputs of the node by name, each dense and row-major."""
     if isinstance(node.op, (Extern, Random)):
         values = run_extern(node, tensors, env)
+    elif isinstance(node.op, Sort):
+        values = tuple(torch.sort(tensors[node.op.x], dim=node.op.axis, descending=node.op.descending, stable=True))
     else:
         values = (_library(node, tensors).contiguous(),)
     return {out.name: value for out, value in zip(node.outputs, values)}
@@ -40,6 +42,11 @@ def _library(node: Node, tensors: Tensors) -> torch.Tensor:
             tensors[op.x], tensors[op.w], None, op.stride, op.padding, op.dilation, op.transposed,
             op.output_padding or (0,) * len(op.stride), op.groups,
         )  # fmt: skip
+    if isinstance(op, Scatter):
+        base, index, src = (tensors[x] for x in (op.base, op.index, op.src))
+        if op.monoid is None:
+            return torch.scatter(base, op.axis, index.long(), src)
+        return torch.scatter_reduce(base, op.axis, index.long(), src, {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}[op.monoid])
     raise NoLibraryCall(f"the library has no {type(op).__name__}")
 
 

@@ -60,7 +60,7 @@ class Weights:
 
     def now(self, threads: int) -> Current:
         """The weights at this call. Raises InputMismatch where one no longer fits."""
-        if not self.slots:
+        if not self.slots and not self.layout.kept:
             return _NOTHING
         tensors: list[torch.Tensor] = [owner[key] for owner, key in self.slots]  # type: ignore[misc]
         addresses = [t.data_ptr() for t in tensors]
