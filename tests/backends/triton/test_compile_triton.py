@@ -1,0 +1,51 @@
+"""Models compiled for Triton agree with eager in Triton's interpreter, class by class, and compile ahead for sm_90."""
+
+import pytest
+import warploom
+from problems import CASES, case
+from warploom.backends.triton.run import available, compile_ahead
+
+pytestmark = pytest.mark.skipif(not available(), reason="Triton is not installed")
+
+QUICK = ("wide_pointwise", "nan", "softmax", "cumsum", "matmul", "max_pool", "integers")
+
+
+def _check(name, ahead):
+    model, inputs = case(name)
+    compiled = warploom.compile(model, inputs, target="triton")  # raises WrongNumbers
+    assert compiled.differences and not compiled.code.module.prepare
+    for program in compiled.code.programs if ahead else ():
+        assert all(size > 1000 for size in compile_ahead(program).values())
+    return compiled
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_agrees_with_eager(name):
+    _check(name, ahead=name in ("softmax", "matmul"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [n for n in CASES if n not in QUICK])
+def test_agrees_with_eager_rest(name):
+    _check(name, ahead=True)
+
+
+def test_contractions_are_products_of_tiles(golden):
+    model, inputs = case("matmul")
+    compiled = warploom.compile(model, inputs, target="triton", verify=False)
+    (source,) = compiled.sources.values()
+    assert "tl.dot" in source and 'input_precision="ieee"' in source
+    golden("matmul", source)
+
+
+def test_rows_are_tiles(golden):
+    model, inputs = case("softmax")
+    (source,) = warploom.compile(model, inputs, target="triton", verify=False).sources.values()
+    golden("softmax", source)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", CASES)
+def test_agrees_with_eager_on_a_gpu(name):
+    model, inputs = case(name)
+    warploom.compile(model.cuda(), [x.cuda() for x in inputs], target="triton")
