@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
+from ...evaluation.report.work import work
 from ...evaluation.verdict import Verdict
 from ...ir.diagnostic import BuildFailed, WarploomError
 from ..knowledge.base import Knowledge
@@ -138,7 +139,17 @@ class Search:
         self.outcome.best = Accepted(self.board.default, verdict)
         self.outcome.accepted = [self.outcome.best]
         self._look()
+        self.state.tell("started", {"run": self._facts()})
         self.listener.started(self.board, self.floor_s)
+
+    def _facts(self) -> Json:
+        """What a reader of the folder needs to know: the default's time, the floor, the machine's peaks."""
+        m, default = self.subject.machine, self.board.default
+        return {
+            "default_s": sum(default.kernels), "floor_s": self.floor_s, "flops": m.flops, "bandwidth": m.bandwidth, "machine": m.name,
+            "key": default.key, "scripts": {role: k.script for role, k in default.candidate.kernels.items()},
+            "bottlenecks": [b.words() for b in self.board.bottlenecks], **_work(default.candidate),
+        }  # fmt: skip
 
     def _look(self) -> None:
         best = self.board.best
@@ -232,7 +243,7 @@ class Search:
         return {
             "strategy": print_strategy(aligned(c, self.board.default.candidate, self.subject.machine)), "operator": p.operator, "parents": list(p.parents),
             "generation": self.board.generation, "ratio": t.ratio if math.isfinite(t.ratio) else None, "seconds": t.seconds if math.isfinite(t.seconds) else None,
-            "scripts": {role: k.script for role, k in c.kernels.items()},
+            "scripts": {role: k.script for role, k in c.kernels.items()}, **_work(c),
         }  # fmt: skip
 
     def _raced(self, candidates: Sequence[Candidate]) -> dict[str, Timing]:
@@ -289,14 +300,18 @@ class Search:
         """Once a generation: the best, where it beats what is accepted, is raced against it once more and goes before the judge."""
         decided = self.state.ask("decision", [str(self.board.generation)], lambda keys: {keys[0]: self._decision(exhausted)})
         decision = decided[str(self.board.generation)]
+        self.outcome.stopped = str(decision["stop"])
         if decision["judge"]:
             self._judge_best()
-        self.outcome.stopped = str(decision["stop"])
 
     def _decision(self, exhausted: bool) -> Json:
         stop = self._reason_to_stop(exhausted)
         due = self.state.seconds - self._judged_at > 2 * self._verdict_s
         return {"judge": self._improved() and (due or bool(stop)), "stop": stop}
+
+    def _at_once(self, best: Individual) -> Verdict:
+        """The judge's word now; at the end of the run it is asked for the last word only, see `command.finish`."""
+        return self._verdict(best.candidate) if not self.outcome.stopped else Verdict(True, ())
 
     def _improved(self) -> bool:
         return self.board.best.ratio < GAIN * self.outcome.best.individual.ratio
@@ -318,7 +333,7 @@ class Search:
     @property
     def reserve_s(self) -> float:
         """Kept for the last race and verdict."""
-        return min(0.4 * self.budgets.seconds, 2.0 * self._verdict_s + 6.0 + (12.0 if self.budgets.seconds >= 120 else 0.0))
+        return min(0.5 * self.budgets.seconds, 1.5 * self._verdict_s + 6.0 + (12.0 if self.budgets.seconds >= 120 else 0.0))
 
     def _judge_best(self) -> None:
         while self._improved():
@@ -329,13 +344,14 @@ class Search:
                 if self.board.best.key == best.key:
                     return
                 continue
-            verdict = self._verdict(best.candidate)
+            verdict = self._at_once(best)
             if verdict.accepted:
                 kept = _with_ratio(best, mine.ratio)
                 self.board.individuals[best.key] = kept
                 self.outcome.best = Accepted(kept, verdict)
                 self.outcome.accepted.append(self.outcome.best)
-                self.listener.said(f"accepted: {1 / kept.ratio:.2f}x the default schedule: {best.candidate.strategy.name}")
+                word = "accepted" if verdict.trials else "before the judge"
+                self.listener.said(f"{word}: {1 / kept.ratio:.2f}x the default schedule: {best.candidate.strategy.name}")
                 return
             self.board.banned.add(best.key)
             self._refuse(Proposal(best.candidate.strategy, best.operator), f"judge: {reasons(verdict)}")
@@ -360,6 +376,12 @@ class Search:
         self._verdict_s = float(told["seconds"])  # type: ignore[arg-type]
         self._judged_at = self.state.seconds
         return Verdict.from_json(str(told["verdict"]))
+
+
+def _work(candidate: Candidate) -> Json:
+    """Operations and bytes of all its kernels, packing included in the bytes alone."""
+    parts = [(work(k.naive, {}), all(n.origin in ("pack", "pad") for n in k.nodes)) for k in candidate.kernels.values()]
+    return {"operations": sum(w.flops for w, packs in parts if not packs), "bytes": sum(w.nbytes for w, _ in parts)}
 
 
 def _with_ratio(i: Individual, ratio: float) -> Individual:

@@ -38,16 +38,18 @@ class NotRecorded(WarploomError):
 
 
 class State:
-    """`replay`: another run's folder, whose tellings are used instead of new ones. `clock` is monotonic, in seconds."""
+    """`replay`: another run's folder, whose tellings are used instead of new ones. `clock` is monotonic, in seconds; `reading`: nothing is
+    added."""
 
-    def __init__(self, out: Path, replay: Path | None = None, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, out: Path, replay: Path | None = None, clock: Callable[[], float] = time.monotonic, reading: bool = False):
         self.out, self.clock = out, clock
-        self.db = _opened(out / FILE, make=True)
+        self.db = _opened(out / FILE, make=not reading)
         self.source = _opened(replay / FILE, make=False) if replay else None
         with self.db:
             self.spell = self.db.execute("SELECT coalesce(max(number), 0) + 1 FROM spell").fetchone()[0]
             self.before = self.db.execute("SELECT coalesce(sum(seconds), 0) FROM spell").fetchone()[0]
-            self.db.execute("INSERT INTO spell VALUES (?, 0)", (self.spell,))
+            if not reading:
+                self.db.execute("INSERT INTO spell VALUES (?, 0)", (self.spell,))
         self.started = clock()
 
     @property

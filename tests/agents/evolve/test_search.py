@@ -1,9 +1,12 @@
 """A run is a function of its seed and of what it is told: kill, resume and replay; budgets; what is refused; the winner is judged."""
 
+import json
 import sqlite3
 
 import pytest
 from evolve_fakes import FakeArena
+from warploom.agents.evolve import command
+from warploom.agents.evolve.contest import Contest
 from warploom.agents.evolve.state import OtherRun, State
 from warploom.agents.proposers.plain import Hill, Random
 from warploom.ir.diagnostic import WarploomError
@@ -91,8 +94,9 @@ def test_what_the_judge_refuses_is_no_winner(run, monkeypatch):
     real = search.bench.verdict
     monkeypatch.setattr(search.bench, "verdict", lambda source, *rest, **k: real(source if len(search.bench.judged) == 0 else "hostile", *rest, **k))
     made = search.run()
-    assert made.best.individual is search.board.default
     assert any(r.reason.startswith("judge: sandbox-violation") for r in made.board.refused)
+    assert all(a.individual is search.board.default for a in made.accepted if a.verdict.trials)
+    assert set(made.board.banned).isdisjoint(a.individual.key for a in made.accepted)
 
 
 def test_a_task_whose_default_is_refused_cannot_be_evolved(run, monkeypatch):
@@ -131,3 +135,30 @@ def test_tellings_are_whole_or_absent(tmp_path):
     state.ask("measured", ["a", "b"], lambda keys: {k: {"ratio": 1.0} for k in keys})
     other = sqlite3.connect(tmp_path / "state.sqlite")
     assert other.execute("SELECT count(*) FROM told").fetchone() == (2,)
+
+
+CONTEST = Contest({"winner": 1.0, "default": 1.2, "eager": 2.0}, "eager", 2.0, (1.9, 2.1), 1.2)
+
+
+def ended(search, folder, monkeypatch):
+    monkeypatch.setattr(command, "contest", lambda *rest: CONTEST)
+    monkeypatch.setattr(command, "write_back", lambda found: None)
+    return command.finish(command.Request("scaled_softmax.py"), search, search.run(), search.state, search.bench, folder)
+
+
+def test_the_folder_has_what_the_contract_says(run, tmp_path, monkeypatch):
+    best = ended(run(evaluations=20), tmp_path / "run", monkeypatch)
+    assert {"problem", "target", "strategy", "verdict", "speedup", "evaluations", "source_file"} <= set(best)
+    assert best["problem"] == "scaled_softmax" and best["verdict"]["accepted"] and best["speedup"] == 2.0
+    source = (tmp_path / "run" / best["source_file"]).read_text()
+    assert 'extern "C" void kernel(' in source and "// strategy " in source and "// command: warploom evolve" in source
+    assert json.loads((tmp_path / "run" / "best.json").read_text()) == best
+
+
+def test_the_last_word_is_the_judge_s(run, tmp_path, monkeypatch):
+    search = run(seconds=25.0)
+    real = search.bench.verdict
+    monkeypatch.setattr(search.bench, "verdict", lambda source, *rest, **k: real(source if "default schedule" in source else "hostile", *rest, **k))
+    best = ended(search, tmp_path / "run", monkeypatch)
+    assert best["verdict"]["accepted"] and best["speedup_over_default"] == 1.0
+    assert "strategy default schedule" in best["strategy"]
