@@ -22,7 +22,7 @@ from .convolution import explicit_padding
 from .decisions import Decisions
 from .draft import Draft
 from .flatten import flatten
-from .fuse import Alone, Fused, Group, fuse
+from .fuse import Fused, Group, fuse
 from .lower import Lowered, lower
 from .pack import pack_operands, weights_alone
 from .scatter import lower_scatter, scatters

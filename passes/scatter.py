@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..ir.expr import Const, Expr, Load, Op, Var, names, sub
+from ..ir.expr import Const, Expr, Load, Op, names, sub
 from ..ir.graph import Node, Scatter, TensorType
 from ..ir.kernel import Body, Buffer, For, Program, Reduce, Stmt, Store
 from ..ir.types import Dim

@@ -14,6 +14,10 @@ from .draft import Draft, nest_of, stride
 from .pack import tile_rows, tile_width
 
 
+LARGEST_TILE = 64
+"""Rows or columns of a packed tile; a larger modulus is the index of a reshaped operand."""
+
+
 def contract(draft: Draft) -> bool:
     """The last output dim along the lanes, the one before it along the rows of the tile. A product with a vector is no tile: it is rows."""
     axes = _parallel_axes(draft)
@@ -89,10 +93,11 @@ def _expressions(body: tuple[Stmt, ...]) -> Iterator[Expr]:
 
 
 def _tile_of(draft: Draft, axis: str) -> int | None:
-    """The tile in which some operand was packed along the axis."""
-    for e in _expressions(draft.program.body):
+    """The tile in which some operand was packed along the axis: its last dim counts the places of a tile."""
+    for x in _reduction_loads(draft):
+        e = x.index[-1] if x.index else None
         if isinstance(e, Op) and e.name == "%" and e.args[0] == Var(axis) and isinstance(e.args[1], Const):
-            return int(e.args[1].value)
+            return int(e.args[1].value) if e.args[1].value <= LARGEST_TILE else None
     return None
 
 
