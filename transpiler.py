@@ -67,10 +67,13 @@ def _geometry(launch: Launch) -> Geometry:
     return Geometry(launch.grid, launch.block, launch.shared_bytes)
 
 
-def transpile_program(cuda_source: str, binding: Binding, entry: str = "kernel", order: Sequence[int] | None = None) -> Transpiled:
+def transpile_program(
+    cuda_source: str, binding: Binding, entry: str = "kernel", order: Sequence[int] | None = None, *, raise_: bool = False
+) -> Transpiled:
     """A bare program whose launches and buffers are known: one C function `entry` that takes the C side's arguments (buffers by
-    number in `order`, by default the binding's own), keeps the temporaries and runs all launches. Raises UnsupportedCuda."""
-    made = program(read(cuda_source), binding, entry, tuple(order) if order is not None else binding.entry)
+    number in `order`, by default the binding's own), keeps the temporaries and runs all launches. `raise_`: kernels with affine accesses go through Kernel IR and a schedule of
+    their own; the others, and all without it, are split at barriers. Raises UnsupportedCuda."""
+    made = program(read(cuda_source), binding, entry, tuple(order) if order is not None else binding.entry, raise_)
     return Transpiled(made.text, made.kernels, False)
 
 

@@ -50,3 +50,22 @@ def _fold(n: Any) -> Any:
     if n.op in ("/", "%", ">>") and a == 0:
         return t.Literal("0")
     return n
+
+
+def steps(e: t.Expr, name: str) -> int | None:
+    """By how much an index grows with `name`: 0, 1, another number, or None for unknown."""
+    if name not in t.names((e,)):
+        return 0
+    if e == t.Name(name):
+        return 1
+    if isinstance(e, t.Binary) and e.op in "+-":
+        a, b = steps(e.left, name), steps(e.right, name)
+        return None if a is None or b is None else a + b if e.op == "+" else a - b
+    if isinstance(e, t.Binary) and e.op == "*":
+        for one, other in ((e.left, e.right), (e.right, e.left)):
+            factor, step = number(other), steps(one, name)
+            if factor is not None and step is not None:
+                return factor * step
+    return None
+
+

@@ -16,11 +16,35 @@ from .sync import Synchronising
 
 def prepare(kernel: t.Function, file: t.CudaFile) -> t.Function:
     """The kernel, ready to be split. Raises UnsupportedCuda."""
-    body = spelling.respell(single(kernel.body))
+    body = scalars(spelling.respell(single(kernel.body)))
     body = Names({p.name for p in kernel.params}).unique(body)
     sync = Synchronising(file)
     body = Inliner(file, sync).expand(kernel, body)
     return replace(kernel, body=flattened(body))
+
+
+def scalars(body: t.Body) -> t.Body:
+    """Local arrays of one element that are only used as `a[0]` become variables."""
+    one = t.Literal("1")
+    found = {
+        n.declarators[0].name
+        for n in t.walk(body)
+        if isinstance(n, t.Declare) and n.declarators[0].extents == (one,) and n.declarators[0].init is None and not n.qualifiers
+    }
+    uses = [n for n in t.walk(body) if isinstance(n, t.Index) and isinstance(n.base, t.Name) and n.index == t.Literal("0")]
+    for name in list(found):
+        total = sum(isinstance(n, t.Name) and n.text == name for n in t.walk(body))
+        if total != sum(u.base == t.Name(name) for u in uses):
+            found.discard(name)
+
+    def change(n: Any) -> Any:
+        if isinstance(n, t.Declare) and n.declarators[0].name in found:
+            return replace(n, declarators=(replace(n.declarators[0], extents=()),))
+        if isinstance(n, t.Index) and isinstance(n.base, t.Name) and n.base.text in found:
+            return n.base
+        return n
+
+    return t.rewrite(body, change)
 
 
 def single(body: t.Body) -> t.Body:
@@ -29,9 +53,6 @@ def single(body: t.Body) -> t.Body:
     def change(n: Any) -> Any:
         if isinstance(n, t.Declare) and len(n.declarators) > 1:
             return tuple(replace(n, declarators=(d,)) for d in n.declarators)
-        return n
-
-    def keep_init(n: t.For) -> t.For:
         return n
 
     out = []

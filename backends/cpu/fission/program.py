@@ -11,10 +11,12 @@ from dataclasses import replace
 from ....frontend.cuda import text
 from ....frontend.cuda import tree as t
 from ....frontend.cuda.binding import Binding, BoundLaunch, Buffer
+from ....frontend.cuda.raising import NotRaised
 from ....frontend.cuda.read import UnsupportedCuda
 from .extension import Translated, device_function, refuse_libraries
 from .kernel import Geometry, KernelCode, kernel_code
 from .prelude import prelude
+from .raised import raised, vector_headers
 from .sync import Synchronising
 
 _C = {
@@ -23,24 +25,33 @@ _C = {
 }  # fmt: skip
 
 
-def program(file: t.CudaFile, binding: Binding, entry: str, order: tuple[int, ...]) -> Translated:
-    """Raises UnsupportedCuda."""
+def program(file: t.CudaFile, binding: Binding, entry: str, order: tuple[int, ...], raise_: bool = False) -> Translated:
+    """`raise_`: kernels that Kernel IR can hold are scheduled anew. Raises UnsupportedCuda."""
     refuse_libraries(file.source)
-    codes = [_launched(file, launch, number, len(binding.launches), entry) for number, launch in enumerate(binding.launches)]
+    codes = [_launched(file, launch, binding, entry, raise_) for launch in binding.launches]
     sync = Synchronising(file)
     functions = [device_function(f) for f in file.functions if f.kind == "device" and f.name not in sync.functions]
     symbols = [text.declaration(replace(s, qualifiers=("static",))) + ";" for s, _, _ in file.symbols]
-    body = "\n".join([*symbols, *functions, *(c.text for c in codes), _entry(binding, codes, entry, order)])
+    above = [c.text for c in codes if c.path == "raised"]
+    body = "\n".join([*symbols, *functions, *(c.text for c in codes if c.path != "raised"), _entry(binding, codes, entry, order)])
     macros = "".join(f"#define {name} {value}\n" for name, value in file.macros)
-    return Translated(prelude(body) + "\n" + macros + body, tuple(codes))
+    vectors = "\n".join([vector_headers(), "namespace wl {", *above, "}  // namespace wl\n"]) if above else ""
+    return Translated(vectors + prelude(body) + "\n" + macros + body, tuple(codes))
 
 
-def _launched(file: t.CudaFile, launch: BoundLaunch, number: int, of: int, entry: str) -> KernelCode:
+def _launched(file: t.CudaFile, launch: BoundLaunch, binding: Binding, entry: str, raise_: bool) -> KernelCode:
     kernel = file.function(launch.kernel)
     if kernel is None:
         raise UnsupportedCuda(f"kernel {launch.kernel} is not in the source")
     name = f"{kernel.name}_launch" if kernel.name == entry else kernel.name
-    return replace(kernel_code(kernel, file, Geometry(launch.grid, launch.block, 0), name=name), name=name)
+    code = replace(kernel_code(kernel, file, Geometry(launch.grid, launch.block, 0), name=name), name=name)
+    if not raise_:
+        return code
+    counts = {p.name: binding.buffers[at].count for p, at in zip(kernel.params, launch.args) if at is not None}
+    try:
+        return raised(kernel, code, counts).code
+    except NotRaised as why:
+        return replace(code, why=f"{code.why}; not raised: {why.message}")
 
 
 def _entry(binding: Binding, codes: list[KernelCode], entry: str, order: tuple[int, ...]) -> str:
@@ -50,7 +61,8 @@ def _entry(binding: Binding, codes: list[KernelCode], entry: str, order: tuple[i
         if i not in order:
             lines.append(f"  static thread_local {_type(b)} {b.name}[{b.count}];")
     for launch, code in zip(binding.launches, codes):
-        lines.append(f"  {code.name}({', '.join(_argument(binding, launch, k) for k in range(len(launch.args)))});")
+        scope = "wl::" if code.path == "raised" else ""
+        lines.append(f"  {scope}{code.name}({', '.join(_argument(binding, launch, k) for k in range(len(launch.args)))});")
     return "\n".join([*lines, "}", ""])
 
 

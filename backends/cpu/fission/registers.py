@@ -16,10 +16,9 @@ from .types import plain
 
 def accumulate(body: t.Body, params: dict[str, t.Param]) -> t.Body:
     """Applies to the list and to the bodies of loops in it."""
-    inner = tuple(replace(s, body=accumulate(s.body, params)) if isinstance(s, t.For) else s for s in body)
-    for name in _arrays(inner, params):
-        inner = _moved(inner, name, params[name])
-    return inner
+    for name in _arrays(body, params):
+        body = _moved(body, name, params[name])
+    return tuple(replace(s, body=accumulate(s.body, params)) if isinstance(s, t.For) else s for s in body)
 
 
 def _arrays(body: t.Body, params: dict[str, t.Param]) -> list[str]:

@@ -6,11 +6,12 @@ does where memory lies along that one.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ....frontend.cuda import tree as t
 from .assemble import independent
-from .fold import number
+from .fold import fold, number, steps
 
 SMALL = 1 << 15  # element operations below which a team of threads costs more than it brings
 _ENOUGH = "32768"
@@ -82,17 +83,54 @@ def _for(name: str, bound: t.Expr, body: t.Body) -> t.For:
 
 def _lanes(body: t.Body, name: str) -> tuple[t.Body, bool]:
     """Whether the loop over `name` runs in lanes; if not, reductions in the body do."""
+    body = tuple(collapsed(s) if isinstance(s, t.For) else s for s in body)
     loops = [s for s in body if isinstance(s, t.For)]
-    if not loops or not name:
+    if not loops:
         return body, True
-    along = sum(_steps(n.index, name) in (0, 1) for s in loops for n in t.walk(s.body) if isinstance(n, t.Index))
-    across = sum(_steps(n.index, name) not in (0, 1) for s in loops for n in t.walk(s.body) if isinstance(n, t.Index))
+    if not name:
+        return tuple(x for s in body for x in (_reduction(s) or [s])), False
+    along = sum(steps(n.index, name) in (0, 1) for s in loops for n in t.walk(s.body) if isinstance(n, t.Index))
+    across = sum(steps(n.index, name) not in (0, 1) for s in loops for n in t.walk(s.body) if isinstance(n, t.Index))
     if across <= along:
         return body, True
     changed = [_reduction(s) for s in body]
     if all(c is not None for c in changed) and any(isinstance(c, list) and len(c) > 1 for c in changed):
         return tuple(x for c in changed for x in (c or [])), False
     return body, True
+
+
+def collapsed(s: t.For) -> t.For:
+    """A perfect nest that walks memory in order as one loop: `x[a * 20 + b]` for a below 10 and b below 20 is `x[a]` for a below 200."""
+    inner = s.body[0] if len(s.body) == 1 and isinstance(s.body[0], t.For) else None
+    if inner is None:
+        return s
+    inner = collapsed(inner)
+    names = [_counter(s), _counter(inner)]
+    extents = [number(x.cond.right) if isinstance(x.cond, t.Binary) and x.cond.op == "<" else None for x in (s, inner)]
+    whole = replace(s, body=(inner,))
+    if None in names or None in extents or not all(_zero_start(x) for x in (s, inner)):
+        return whole
+    indices = [n.index for n in t.walk(inner.body) if isinstance(n, t.Index)]
+    elsewhere = t.rewrite(inner.body, lambda n: t.Literal("0") if isinstance(n, t.Index) else n)
+    if t.names(elsewhere) & set(names) or any(steps(i, names[0]) != _times(steps(i, names[1]), extents[1]) for i in indices):
+        return whole
+    count = t.Literal(str((extents[0] or 1) * (extents[1] or 1)))
+    body = fold(t.substitute(inner.body, {names[0]: t.Literal("0"), names[1]: t.Name(names[0] or "")}))
+    assert isinstance(s.cond, t.Binary)
+    return replace(s, cond=replace(s.cond, right=count), body=body)
+
+
+def _times(step: int | None, count: int | None) -> int | None:
+    return -1 if step is None or count is None else step * count
+
+
+def _counter(s: t.For) -> str | None:
+    counts = isinstance(s.step, t.Unary) and s.step.op == "++"
+    return s.init.declarators[0].name if counts and isinstance(s.init, t.Declare) and len(s.init.declarators) == 1 else None
+
+
+def _zero_start(s: t.For) -> bool:
+    return isinstance(s.init, t.Declare) and s.init.declarators[0].init == t.Literal("0")
 
 
 def _reduction(s: Any) -> list[Any] | None:
@@ -107,7 +145,7 @@ def _reduction(s: Any) -> list[Any] | None:
         return None
     indices = [n.index for n in t.walk(s.body) if isinstance(n, t.Index)]
     op = _operation(one.value)
-    if not op or any(_steps(i, k) not in (0, 1) for i in indices):
+    if not op or any(steps(i, k) not in (0, 1) for i in indices):
         return None
     return [t.Pragma(f"omp simd reduction({op}:{one.value.target.text})"), s]
 
@@ -123,22 +161,3 @@ def _operation(e: t.Assign) -> str:
     if isinstance(value, t.Call) and t.called(value) in ("max", "min", "fmaxf", "fminf") and value.args[0] == target:
         return t.called(value).strip("f")[:3]
     return ""
-
-
-def _steps(e: t.Expr, name: str) -> int | None:
-    """By how much an index grows with `name`: 0, 1, another number, or None for unknown."""
-    if name not in t.names((e,)):
-        return 0
-    if e == t.Name(name):
-        return 1
-    if isinstance(e, t.Binary) and e.op in "+-":
-        a, b = _steps(e.left, name), _steps(e.right, name)
-        return None if a is None or b is None else a + b if e.op == "+" else a - b
-    if isinstance(e, t.Binary) and e.op == "*":
-        for one, other in ((e.left, e.right), (e.right, e.left)):
-            factor, step = number(other), _steps(one, name)
-            if factor is not None and step is not None:
-                return factor * step
-    return None
-
-

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ....frontend.cuda import tree as t
+from .fold import steps
 from .inline import assigned
 from .split import Choice, Loop, Region
 from .uniform import Uniform, own_escapes
@@ -50,6 +51,12 @@ def _region(region: Region, uniform: Uniform, thread: str) -> list[Any]:
         return [region]
     for s in region.body:
         found = _strided(s, uniform, thread, region.guards)
+        if found is None and _across(s, uniform, thread):
+            if held:
+                out.append(Region(held, region.guards))
+            out.append(Loop(replace(s, body=()), [Region(list(s.body), region.guards)]))
+            held = []
+            continue
         if found is None:
             held.append(s)
             continue
@@ -62,6 +69,27 @@ def _region(region: Region, uniform: Uniform, thread: str) -> list[Any]:
         out += [*(Region([c], ()) for c in comments), found]
         held = []
     return [*out, Region(held, region.guards)] if held else out
+
+
+def _across(s: Any, uniform: Uniform, thread: str) -> bool:
+    """A loop of each thread, the same for all, in which neighbouring threads read neighbouring elements: better as the outer loop."""
+    if not isinstance(s, t.For) or not isinstance(s.init, t.Declare) or len(s.init.declarators) != 1 or s.cond is None or s.step is None:
+        return False
+    d = s.init.declarators[0]
+    head = [e for e in (d.init, _without(s.cond, d.name), _without(s.step, d.name)) if e is not None]
+    if not all(uniform.uniform(e) for e in head) or d.name in assigned(s.body) or own_escapes(s.body):
+        return False
+    if any(isinstance(n, (t.For, t.While, t.DoWhile)) for n in t.walk(s.body)):
+        return False
+    indices = [n.index for n in t.walk(s.body) if isinstance(n, t.Index) and not isinstance(n.base, t.Index)]
+    along = [i for i in indices if steps(i, d.name) not in (0, 1, None) and steps(i, thread) == 1]
+    return bool(along) and all(steps(i, thread) in (0, 1) for i in indices)
+
+
+def _without(e: t.Expr, name: str) -> t.Expr:
+    """A loop's head with its variable taken as a number."""
+    plain = t.substitute(e, {name: t.Literal("0")})
+    return plain.value if isinstance(plain, t.Assign) else t.Literal("0") if isinstance(plain, t.Unary) and plain.op in ("++", "--") else plain
 
 
 def _strided(s: Any, uniform: Uniform, thread: str, guards: tuple[t.Expr, ...]) -> Strided | None:
