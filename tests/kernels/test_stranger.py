@@ -20,8 +20,8 @@ def softmax(x: f32[M, N], y: f32[M, N]):
             reduce(max, m[0], x[i, j])
         for k in serial(N):
             s[0] += exp(x[i, k] - m[0])
-        for l in serial(N):
-            y[i, l] = exp(x[i, l] - m[0]) / s[0]
+        for o in serial(N):
+            y[i, o] = exp(x[i, o] - m[0]) / s[0]
 
 
 @warploom.kernel
@@ -48,7 +48,7 @@ def stencil(x: f32[H, W], w: f32[3, 3], y: f32[H, W]):
 SOFTMAX = """
 split(j, 16, tail=cut); rfactor(j0, j1); bind(j1, vector)
 split(k, 16, tail=cut); rfactor(k0, k1); bind(k1, vector)
-split(l, 16, tail=cut); bind(l1, vector)
+split(o, 16, tail=cut); bind(o1, vector)
 """
 
 
