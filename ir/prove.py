@@ -198,7 +198,7 @@ class Problem:
     def integral(self, e: Expr) -> bool:
         """Whether `e` surely has an integer dtype."""
         if isinstance(e, Const):
-            return isinstance(e.value, int) and not isinstance(e.value, bool)
+            return type(e.value) is int  # no bool
         if isinstance(e, Load):
             return e.buffer in self.buffers and is_int(self.buffers[e.buffer].dtype)
         if isinstance(e, Cast):

@@ -202,6 +202,7 @@ MEANING = [
     ("s[0] = 0\nfor o in serial(1):\n    for j in serial(8):\n        s[0] += x[o, j]", "accumulate(s, at=o, by=())"),
     ("u: local.i64[8]\nfor b in serial(8):\n    u[b] = 0\nfor a in serial(8):\n    z[a] = -inf\nfor o in serial(1):\n    for j in serial(8):\n        reduce(argmax, (z[j], u[j]), (x[o, j], o))", "accumulate(z, at=o, by=j)"),
     ("for a in serial(8):\n    if k[a] > 1:\n        z[a] = 0\nfor b in serial(8):\n    k[b] = 5\nfor c in serial(8):\n    if k[c] > 1:\n        z[c] += v[c]\nfor o in serial(2):\n    for j in serial(8):\n        z[j] += x[o, j]", "accumulate(z, at=o, by=j)"),
+    ("for a in serial(8):\n    z[a] = 0\nfor c in serial(8):\n    z[c] += v[c] * -0.0\nfor d in serial(8):\n    y[0, d] = 1.0 / z[d]\nfor o in serial(2):\n    for j in serial(8):\n        z[j] += x[o, j]", "accumulate(z, at=o, by=j)"),
     # a tile loop goes inside a loop or a condition that is the same for the whole tile, and only there
     ("for i in serial(8):\n    t: local.f32[1]\n    t[0] = 0\n    for j in serial(i + 1):\n        t[0] += x[i, j]\n    z[i] = t[0]", "expand(i)"),
     ("for i in serial(8):\n    t: local.f32[1]\n    t[0] = w[i]\n    if t[0] > 0.0:\n        t[0] = 2.0\n    z[i] = t[0]", "expand(i)"),
