@@ -28,8 +28,8 @@ def _commands() -> None:
 
 @app.command()
 def judge(
-    task: Annotated[str | None, typer.Argument(help="The task: FILE.py in KernelBench form.")] = None,
-    candidate: Annotated[str | None, typer.Argument(help="The candidate: .cpp, .c, .py or .cu.")] = None,
+    task: Annotated[str | None, typer.Argument(help="The task: FILE.py in KernelBench form, or a Graph's or Kernel's text (.graph, .wl, .txt).")] = None,
+    candidate: Annotated[str | None, typer.Argument(help="The candidate: .cpp, .c, .py (torch or Triton), .cu, or .wl (a warploom program).")] = None,
     allow_precision: Annotated[str, typer.Option(help="Accept arithmetic in tf32, bf16 or fp16.")] = "float32",
     claims: Annotated[str | None, typer.Option(help="A CSV of claimed times (problem,time_ms) to hold against --device.")] = None,
     device: Annotated[str | None, typer.Option(help="The device of --claims, such as a100-sxm-80gb.")] = None,
@@ -350,6 +350,23 @@ def bench_gpu(
     from .evaluation.bench.gpu import GpuRequest, run_gpu_bench
 
     raise typer.Exit(run_gpu_bench(GpuRequest(GPU_WORKER, suite, target, only, budget, timeout, out), as_json))
+
+
+@bench.command("evolve")
+def bench_evolve(
+    suite: Annotated[str | None, typer.Option(help="A folder of problems in KernelBench form.")] = None,
+    only: Annotated[str | None, typer.Option(help="Problems whose name contains one of these, separated by commas.")] = None,
+    evaluations: Annotated[int, typer.Option(help="Candidates that each method measures.")] = 40,
+    seeds: Annotated[int, typer.Option(help="Runs of each method.")] = 3,
+    threads: Annotated[int, typer.Option(help="Threads of the kernels.")] = 1,
+    pool: Annotated[str | None, typer.Option(help="A folder that keeps the measurements; given again, they are used again.")] = None,
+    out: Annotated[str | None, typer.Option(help="Write the JSON to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False,
+) -> None:
+    """Evolution beside random search, hill climbing and its own ablations, over one pool of measurements."""
+    from .agents.evolve.trials import TrialsRequest, run_trials
+
+    raise typer.Exit(run_trials(TrialsRequest(suite, only, evaluations, seeds, threads, pool, out), as_json))
 
 
 COMPARING = ("compile", "bench", "evolve")

@@ -1,0 +1,253 @@
+"""`warploom bench evolve`: problems, seeds and a number of evaluations come in; evolution beside random search, hill climbing and its own
+ablations goes out, as a table and JSON.
+
+All methods draw on one pool of measurements a problem: a program is timed once, whoever proposes it first, so that an ablation costs
+minutes and differences are differences of the search. The judge is not asked; the folder's pool is kept and used again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import random
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from ...backends.cpu.peaks import measured
+from ...evaluation.bench.command import write_text
+from ...evaluation.report.outcome import outcome
+from ...evaluation.verdict import Verdict
+from ...ir.diagnostic import Unreadable, WarploomError
+from ..knowledge.base import Knowledge, everything
+from ..proposers.builtin import Builtin
+from ..proposers.plain import Hill, Random
+from ..proposers.proposer import Proposer
+from .candidate import Candidate
+from .measure import Arena, Timing
+from .search import Budgets, Search
+from .state import State
+from .subject import Subject, read_subject
+
+REACHED = 0.98
+"""A method has reached another's result when it has this share of its speedup."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A proposer with or without roofline, knowledge and crossover."""
+
+    name: str
+    proposer: Proposer
+    knowledge: bool = False
+    screen: bool = False
+
+
+METHODS = (
+    Method("evolution", Builtin(), True, True),
+    Method("no roofline", Builtin(guidance=False), True, False),
+    Method("no knowledge", Builtin(), False, True),
+    Method("no roofline, no knowledge", Builtin(guidance=False), False, False),
+    Method("no crossover", Builtin(crossover=False), True, True),
+    Method("hill climbing", Hill()),
+    Method("random search", Random()),
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """`curve`: the best speed over the default schedule after each evaluation."""
+
+    problem: str
+    method: str
+    seed: int
+    curve: tuple[float, ...]
+
+    @property
+    def best(self) -> float:
+        return self.curve[-1] if self.curve else 1.0
+
+    def needed(self, goal: float) -> int:
+        """Evaluations until `goal`; one more than there were, where it was not reached."""
+        return next((n + 1 for n, v in enumerate(self.curve) if v >= goal), len(self.curve) + 1)
+
+
+class Pool:
+    """Timings by program key, kept in a run's state; what is not there is timed."""
+
+    def __init__(self, subject: Subject, folder: Path, threads: int):
+        self.state, self.subject, self.threads = State(folder), subject, threads
+        self._arena: Arena | None = None
+        self._control: Candidate | None = None
+        self.most = 8
+
+    def controlled(self, control: Candidate) -> Pool:
+        """The pool with the default schedule as its control."""
+        self._control = self._control or control
+        return self
+
+    def race(self, candidates: Sequence[Candidate], stages: Sequence[int] = ()) -> list[Timing]:
+        """Known timings, and new ones for the rest."""
+        missing = [c for c in candidates if self.state.recall("pool", c.key) is None]
+        if missing:
+            if self._arena is None:
+                assert self._control is not None
+                self._arena = Arena(self.subject, self._control, self.threads)
+            for at in range(0, len(missing), self._arena.most):
+                batch = missing[at : at + self._arena.most]
+                timed = self._arena.race(batch)
+                self.state.tell("pool", {c.key: _finite(t) for c, t in zip(batch, timed)})
+        return [self._timing(c.key) for c in candidates]
+
+    def _timing(self, key: str) -> Timing:
+        told = self.state.recall("pool", key) or {}
+        ratio, seconds = (math.inf if told[k] is None else float(told[k]) for k in ("ratio", "seconds"))  # type: ignore[arg-type]
+        return Timing(ratio, seconds, int(told["rounds"]), tuple(told["kernels"]), bool(told["wrong"]))  # type: ignore[arg-type]
+
+
+def _finite(t: Timing) -> dict[str, object]:
+    return {**asdict(t), "ratio": t.ratio if math.isfinite(t.ratio) else None, "seconds": t.seconds if math.isfinite(t.seconds) else None}
+
+
+class _Trusting:
+    """In the judge's place: says yes, and takes no time."""
+
+    def verdict(self, source: str, language: str, measure: bool, launch: str = "") -> Verdict:
+        return Verdict(True, ())
+
+
+def trial(subject: Subject, method: Method, seed: int, evaluations: int, pool: Pool, base: Knowledge) -> Trial:
+    """One run of one method."""
+    with tempfile.TemporaryDirectory(prefix="warploom-trial-") as folder:
+        state = State(Path(folder))
+        known = base if method.knowledge else Knowledge(())
+        budgets = Budgets(1e9, evaluations)
+        search = Search(subject, method.proposer, state, budgets, _Trusting(), seed, pool.threads, known, method.screen)  # type: ignore[arg-type]
+        search._arena = pool.controlled(search.board.default.candidate)  # type: ignore[assignment]
+        search.run()
+        curve, best = [], 1.0
+        for _, value, _ in state.told("individual"):
+            best = max(best, 1 / float(value["ratio"]) if value["ratio"] else 0.0)  # type: ignore[arg-type]
+            curve.append(best)
+        state.db.close()
+    return Trial(subject.problem.name, method.name, seed, tuple(curve + [best] * (evaluations - len(curve))))
+
+
+# ------------------------------------------------------------------------------------------------ summary
+@dataclass(frozen=True)
+class Summary:
+    """Of one method over problems and seeds: geometric mean of the speed over the default with its 95% interval, and the share of
+    evaluations that it took to reach 98% of what `evolution` reached, relative to evolution (below 1: fewer)."""
+
+    method: str
+    speed: float
+    interval: tuple[float, float]
+    needed: float
+    reached: float
+
+
+def summarise(trials: Sequence[Trial], seed: int = 0) -> list[Summary]:
+    """One line a method, in the order of METHODS."""
+    goals = {(t.problem, t.seed): 1 + REACHED * (t.best - 1) for t in trials if t.method == METHODS[0].name}
+    out = []
+    for name in dict.fromkeys(t.method for t in trials):
+        own = [t for t in trials if t.method == name]
+        first = {(t.problem, t.seed): t for t in trials if t.method == METHODS[0].name}
+        shares = [t.needed(goals[t.problem, t.seed]) / first[t.problem, t.seed].needed(goals[t.problem, t.seed]) for t in own]
+        reached = sum(t.best >= goals[t.problem, t.seed] for t in own) / len(own)
+        speeds = [t.best for t in own]
+        out.append(Summary(name, geomean(speeds), interval(speeds, seed), geomean(shares), reached))
+    return out
+
+
+def geomean(values: Sequence[float]) -> float:
+    return math.exp(statistics.fmean(math.log(v) for v in values))
+
+
+def interval(values: Sequence[float], seed: int, draws: int = 1000) -> tuple[float, float]:
+    """95% bootstrap interval (Efron 1979) of the geometric mean."""
+    rng = random.Random(seed)
+    drawn = sorted(geomean(rng.choices(values, k=len(values))) for _ in range(draws))
+    return drawn[int(0.025 * draws)], drawn[int(0.975 * draws) - 1]
+
+
+# ------------------------------------------------------------------------------------------------ the command
+@dataclass(frozen=True)
+class TrialsRequest:
+    """The arguments of `warploom bench evolve`."""
+
+    suite: str | None
+    only: str | None = None
+    evaluations: int = 40
+    seeds: int = 3
+    threads: int = 1
+    pool: str | None = None
+    out: str | None = None
+
+
+def run_trials(request: TrialsRequest, as_json: bool) -> int:
+    """0: done; 2: no problems."""
+    return outcome(lambda: (0, _trials(request, as_json)), as_json)
+
+
+def _trials(request: TrialsRequest, quiet: bool) -> dict[str, object]:
+    files = _files(request)
+    torch.set_num_threads(request.threads)
+    base, found, skipped = everything(), [], []
+    folder = Path(request.pool or tempfile.mkdtemp(prefix="warploom-pool-"))
+    for path in files:
+        try:
+            subject = read_subject(str(path), measured())
+        except WarploomError as error:
+            skipped.append({"problem": path.stem, "reason": error.message})
+            continue
+        pool = Pool(subject, folder / path.stem, request.threads)
+        others = Knowledge(tuple(s for s in base.strategies if all(e.problem != path.stem for e in s.evidence)))
+        for method in METHODS:
+            for seed in range(request.seeds):
+                found.append(trial(subject, method, seed, request.evaluations, pool, others))
+                print(f"{path.stem} {method.name} seed {seed}: {found[-1].best:.3f}x", file=sys.stderr)
+        pool.state.close()
+    if not found:
+        raise Unreadable("no problem of the suite can be evolved", hint="; ".join(s["reason"] for s in skipped[:3]))
+    value = _value(request, found, skipped)
+    if request.out:
+        write_text(Path(request.out), json.dumps(value, indent=1))
+    if not quiet:
+        Console(file=sys.__stdout__, highlight=False).print(table(summarise(found), request.evaluations))
+    return value
+
+
+def _files(request: TrialsRequest) -> list[Path]:
+    if not request.suite:
+        raise Unreadable("bench evolve needs --suite DIR", hint="a folder of problems in KernelBench form")
+    files = sorted(p for p in Path(request.suite).rglob("*.py") if request.only is None or any(w in p.stem for w in request.only.split(",")))
+    if not files:
+        raise Unreadable(f"no problems in {request.suite}")
+    return files
+
+
+def _value(request: TrialsRequest, found: Sequence[Trial], skipped: Sequence[Mapping[str, str]]) -> dict[str, object]:
+    return {
+        "evaluations": request.evaluations, "seeds": request.seeds, "threads": request.threads, "problems": sorted({t.problem for t in found}),
+        "machine": measured().name, "python": platform.python_version(), "methods": [asdict(s) for s in summarise(found)],
+        "trials": [asdict(t) for t in found], "skipped": list(skipped),
+    }  # fmt: skip
+
+
+def table(lines: Sequence[Summary], evaluations: int) -> Table:
+    """Method, speed over the default schedule, evaluations relative to evolution."""
+    out = Table(title=f"best of {evaluations} evaluations")
+    for name in ("method", "over the default schedule", "95%", "evaluations to reach evolution's result", "reached"):
+        out.add_column(name, justify="left" if name == "method" else "right")
+    for s in lines:
+        out.add_row(s.method, f"{s.speed:.3f}x", f"{s.interval[0]:.3f} to {s.interval[1]:.3f}", f"{s.needed:.2f}x", f"{100 * s.reached:.0f}%")
+    return out
