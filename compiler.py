@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 from torch.utils import _pytree as pytree
 
+from .agents.dispatch import tune_dispatch
 from .agents.library import Answers, Stopwatch, answer, recalled
 from .agents.records import Records, StoredScripts
 from .agents.tune import remembered, seconds_of
@@ -444,7 +445,11 @@ def _tuned(own: Compiled, records: Records, library: Mapping[str, str]) -> Compi
     """Tune the heavy kernels, then plan again with what was found."""
     budget_s = seconds_of(own.settings.tune or "")
     with torch.random.fork_rng(devices=[]):
-        found = tune_kernels(own.runtime, own.tensors(own.example), own.machine, records, budget_s, Stopwatch())
+        tensors = own.tensors(own.example)
+        found = [
+            *tune_dispatch(own.runtime, tensors, own.machine, records, Stopwatch()),
+            *tune_kernels(own.runtime, tensors, own.machine, records, budget_s, Stopwatch()),
+        ]
     own.remarks = tuple(map(str, found)) or (f"tuning for {own.settings.tune} found no faster schedule",)
     return _replanned(own, library) if found else own
 

@@ -17,7 +17,6 @@ from ..ir.expr import Const, Expr, Load, Op, Var, as_int, loads, names, simplify
 from ..ir.kernel import Alloc, For, Program, Reduce, statements
 from ..ir.types import Dim
 from ..ir.variants import Range, Variant, dispatching, narrowed
-from .decisions import Choices
 from .draft import Draft, nest_of
 from .pack import tile_rows, tile_width
 from .schedule.script import apply
@@ -103,13 +102,18 @@ def padded(draft: Draft, finish: Callable[[Draft], None], recipe: Recipe | None 
     return True
 
 
+UNALIASED = 2
+"""Rows of A that are this part of the tallest tile share the first-level cache well when they lie a power of two apart; more are copied."""
+
+
 def _scheduled(
     draft: Draft, rows: Rows, height: int, ranges: tuple[Range, ...], recipe: Recipe, finish: Callable[[Draft], None]
 ) -> Draft | None:
     p = draft.program
     dims = tuple(narrowed(d, ranges) if d == rows.dim else d for d in p.dims)
     own = Tiling(program=Program(p.name, dims, p.params, p.body), machine=draft.machine, choices=draft.choices)
-    copied = not all(rows.count(lo) == height and hi == lo + 1 for lo, hi in ranges)
+    exact = all(rows.count(lo) == height and hi == lo + 1 for lo, hi in ranges)
+    copied = not exact or height > _most_rows(draft, rows) // UNALIASED
     if not recipe(own, rows, height, copied):
         return None
     finish(own)
@@ -122,7 +126,7 @@ def _most_rows(draft: Draft, rows: Rows) -> int:
 
 
 # ------------------------------------------------------------------------------------------------ which height for which rows
-def relative_costs(most: int, choices: Choices | Mapping[str, int]) -> dict[int, float]:
+def relative_costs(most: int, choices: Mapping[str, int]) -> dict[int, float]:
     """Height -> time of a tile in units of a row; `rows_cost_H` in `choices` (thousandths) says what was measured."""
     return {h: choices.get(f"rows_cost_{h}", 1000 * max(h, 3)) / 1000 for h in range(1, most + 1)}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -220,10 +221,20 @@ def _case(case: Case, sweep: Sweep, counts: Sequence[int], request: RowsRequest,
             result.absent[name] = entry.reason
         entries.append(entry)
     contenders = {"warploom": built.run, **ran(entries)}
+    _settle(contenders, case.width)
     for rows in counts:
         times = _at(case, rows, contenders, request.budget_s)
         result.times.append(times)
         print(f"{case.name}, {rows} rows: " + ", ".join(f"{n} {t:.3f}" for n, t in times.ms.items()), file=sys.stderr, flush=True)
+
+
+def _settle(contenders: Mapping[str, Contender], width: int) -> None:
+    """A few sizes before any is timed: who compiles again for a new size does so now, helper threads of compilers come to rest."""
+    with torch.no_grad(), quiet():
+        for rows in (1, 2, 3, 5, 8):
+            for run in contenders.values():
+                run((torch.randn(rows, width),))
+    time.sleep(1.0)
 
 
 def _at(case: Case, rows: int, contenders: Mapping[str, Contender], budget_s: float) -> RowTimes:
