@@ -18,13 +18,15 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .arena import Arena
+from .arena import PAGE, Arena
 from .sandbox import kill
 from .verdict import Finding
 
 CLOCK_CALLS = {164: "settimeofday", 227: "clock_settime", 159: "adjtimex", 305: "clock_adjtime"}
 _MOST_REPLY = 1 << 20
 BUSY_NS = 6_000_000
+STARVED_WAITS = 8  # further waits of half the limit each, for a process that a busy machine keeps from running
+MUCH_MEMORY = 2 << 30
 
 
 class Ended(Exception):
@@ -48,6 +50,7 @@ class Contained:
     calls: int = 0
     threads: tuple[int, int] = (0, 0)
     _closed: bool = field(default=False)
+    _used_ns: int = 0
 
     def wait_ready(self, timeout: float) -> None:
         """Waits until the candidate is loaded. Raises `Ended`."""
@@ -66,6 +69,7 @@ class Contained:
         token = secrets.token_hex(7)
         if self._pending or select.select([self.channel], [], [], 0)[0]:
             raise Ended(self._end(Finding("sandbox-violation", "it wrote to the judge's channel")))
+        self._used_ns = self._processor_ns()
         command = f"{'stir' if stirred else 'run'} {token} {first} {last}\n".encode()
         start = time.perf_counter()
         self._send(command)
@@ -151,8 +155,10 @@ class Contained:
         return line.decode(errors="replace")
 
     def _receive(self, deadline: float, limit: float, doing: str) -> None:
-        if not select.select([self.channel], [], [], max(0.0, deadline - time.perf_counter()))[0]:
-            raise Ended(self._end(Finding("timeout", f"{doing} takes more than {limit:.0f} s")))
+        waits = [max(0.0, deadline - time.perf_counter()), *[limit / 2] * STARVED_WAITS]
+        while not select.select([self.channel], [], [], waits.pop(0))[0]:
+            if not waits or not self._starved(limit):
+                raise Ended(self._end(self._late(doing, limit)))
         try:
             data, ancillary, _, _ = self.channel.recvmsg(4096, socket.CMSG_SPACE(12))
         except OSError:
@@ -163,6 +169,21 @@ class Contained:
             if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS and not self.pid:
                 self.pid = struct.unpack("3i", content[:12])[0]
         self._pending += data
+
+    def _starved(self, limit: float) -> bool:
+        """True where it could run but was given little processor time: the machine is busy, not the candidate slow."""
+        used = self._processor_ns() - self._used_ns
+        return used < 0.5e9 * limit and any(
+            _read(f"/proc/{self.pid}/task/{t}/stat").rpartition(")")[2][1:2] == "R" for t in self._tasks()
+        )
+
+    def _late(self, doing: str, limit: float) -> Finding:
+        """A timeout, or what made it late: memory beyond all need."""
+        held = _read(f"/proc/{self.pid}/statm").split()
+        resident = int(held[1]) * PAGE - self.arena.layout.size if len(held) > 1 else 0
+        if resident > MUCH_MEMORY:
+            return Finding("memory", f"{doing} takes more than {limit:.0f} s and holds {resident >> 30} GiB")
+        return Finding("timeout", f"{doing} takes more than {limit:.0f} s")
 
     # ---- how it ended ----
     def _end(self, finding: Finding) -> Finding:

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from .verdict import CannotJudge
 
 _PR_SET_PDEATHSIG = 1
+START_S = 240.0  # importing torch on a machine with much else to do
 
 
 class ReferenceHost:
@@ -81,7 +82,7 @@ class ReferenceProcess:
     def __init__(self, host: ReferenceHost):
         self._connection = host.open()
         self._under_way = 1
-        self._pid = int(self.receive("start"))
+        self._pid = int(self.receive("start", START_S))
 
     def call(self, method: str, *args, timeout: float = 60.0):
         """The result of `Reference.method(*args)`. Raises `CannotJudge` when it raises, leaves or takes too long."""
