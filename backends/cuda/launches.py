@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from ...ir.expr import ONE, Const, Expr, as_int, loads, mul, names
 from ...ir.kernel import Alloc, Body, Buffer, For, If, Program, Stmt, expressions, statements, writes
+from .codegen.thread import UnsupportedOnGpu
 
 MOST_ALONG_Y = 65535
 """Blocks that a grid can have along y, and along z."""
@@ -30,6 +31,12 @@ class Plan:
 
     launches: tuple[Launch, ...]
     temps: tuple[Buffer, ...]
+
+
+def refuse_variants(program: Program) -> None:
+    """Raises UnsupportedOnGpu for a program that chooses its body by ranges of a dim."""
+    if program.dispatch:
+        raise UnsupportedOnGpu(f"{program.name} has variants for ranges of `{program.dispatch}`", hint="leave out when")
 
 
 def plan_launches(program: Program, name: str) -> Plan:

@@ -26,7 +26,7 @@ from .codegen.functions import Functions
 from .codegen.positions import Positions
 from .codegen.values import INT, STORAGE, Home
 from .codegen.writer import LIBRARY, RESERVED
-from .launches import Launch, Plan, block_allocs, plan_launches, rectangular, used, whole, workspaces
+from .launches import Launch, Plan, block_allocs, plan_launches, rectangular, refuse_variants, used, whole, workspaces
 from .program import CudaBuffer, CudaKernel, CudaLaunch, CudaProgram
 
 STATIC_SHARED = 48 << 10
@@ -40,6 +40,7 @@ LONG_ROW = 1 << 13
 def print_cuda(program: Program, functions: Functions | None = None) -> CudaProgram:
     """The CUDA of a scheduled program. Raises UnsupportedOnGpu."""
     functions = functions or Functions()
+    refuse_variants(program)
     program = _known_calls(program)
     plan = plan_launches(normalised(program), program.name)
     kernels: list[CudaKernel] = []

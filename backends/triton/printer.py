@@ -16,7 +16,7 @@ from ...ir.scope import Scope
 from ...ir.text import print_program
 from ...passes.barriers import with_barriers
 from ...passes.regions import normalised
-from ..cuda.launches import Launch, Plan, block_allocs, plan_launches, rectangular, used, whole, workspaces
+from ..cuda.launches import Launch, Plan, block_allocs, plan_launches, rectangular, refuse_variants, used, whole, workspaces
 from ..cuda.program import CudaBuffer, CudaKernel, CudaLaunch, CudaProgram
 from .functions import FUNCTIONS, OWN, Functions
 from .statements import Statements
@@ -30,6 +30,7 @@ INT = 2**31
 def print_triton(program: Program, functions: Functions | None = None) -> CudaProgram:
     """The Triton of a scheduled program. Raises UnsupportedOnGpu."""
     functions = functions or Functions()
+    refuse_variants(program)
     program = inline_calls(program)
     plan = plan_launches(normalised(program), program.name)
     made = [_Kernel(program, plan, launch, functions).print() for launch in plan.launches]
