@@ -95,7 +95,7 @@ def _entry(code: Printed, graph: Graph) -> str:
     bound = bind(layout, [a.shape for a in inputs_of(graph)], 1)
     outputs = outputs_of(graph)
     names = {name: name for name in layout.inputs}
-    roots = {module.storage(o.name): o for o in outputs}
+    roots = {module.storage(name): o for name, o in zip(module.outputs, outputs)}
     for root in layout.fresh:
         names[root] = roots[root].name
         if math.prod(bound.shapes[root]) != math.prod(roots[root].shape):

@@ -48,18 +48,18 @@ class CudaSide:
 def cuda_side(graph: Graph, module: Module) -> CudaSide:
     """The CUDA of a module that was planned for MACHINE. Raises NotAPair, UnsupportedOnGpu."""
     refuse_shared(module)
-    code = printed(module)
-    if len(code.programs) != 1 or code.prepare is not None:
+    code = printed(replace(module, steps=(*module.prepare, *module.steps), prepare=()))
+    if len(code.programs) != 1:
         raise NotAPair("the program has nothing to launch")
     (program,) = code.programs
     inputs = {i.name for i in graph.inputs}
-    outputs = {module.storage(name): name for name in module.outputs}
-    names = {root: name for root, name in outputs.items() if root != name}
-    clash = set(names.values()) & {b.name for b in program.buffers}
-    if clash:
-        raise NotAPair(f"two buffers are called {sorted(clash)[0]}")
-    roles = tuple(replace(b, role="in" if b.name in inputs else "out" if b.name in outputs else "temp") for b in program.buffers)
-    missing = (inputs | set(outputs)) - {b.name for b in roles}
+    names = {module.storage(made): wanted for made, wanted in zip(module.outputs, graph.outputs)}
+    missing = (inputs | set(names)) - {b.name for b in program.buffers}
     if missing:
         raise NotAPair(f"no kernel uses {sorted(missing)[0]}")
+    roles = tuple(replace(b, role="in" if b.name in inputs else "out" if b.name in names else "temp") for b in program.buffers)
+    taken = inputs | set(graph.outputs) | {b.name for b in roles}
+    for b in roles:
+        if b.role == "temp" and b.name in graph.outputs:
+            names[b.name] = next(n for k in range(2, 1000) if (n := f"{b.name}_{k}") not in taken)
     return CudaSide(replace(program, buffers=roles).bound(names), dict(program.scripts))

@@ -13,17 +13,27 @@ from .program import inputs_of
 def features_of(graph: Graph) -> dict[str, object]:
     """`accesses`: loads and stores of a run, roughly; `products`; `patterns`: pairs of operators where the second reads the first; `memory`: how
     maps read; `shapes`: of the inputs."""
-    sizes = {name: math.prod(int(d.value) for d in t.shape) for name, t in graph.types().items()}  # type: ignore[union-attr]
+    sizes = _sizes(graph)
     kinds = {v.name: _kind(n) for n in graph.nodes for v in n.outputs}
     pairs = sorted({f"{kinds[x]}>{_kind(n)}" for n in graph.nodes for x in operands(n.op) if x in kinds})
     memory = sorted({m for n in graph.nodes for m in _memory(n)})
     products = sum(_products(n, graph, sizes) for n in graph.nodes)
-    accesses = sum(_accesses(n, graph, sizes) for n in graph.nodes)
     return {
-        "nodes": len(graph.nodes), "accesses": int(accesses), "products": int(products), "patterns": pairs, "memory": memory,
+        "nodes": len(graph.nodes), "accesses": int(accesses_of(graph)), "products": int(products), "patterns": pairs, "memory": memory,
         "shapes": [list(a.shape) for a in inputs_of(graph)], "kinds": sorted({_kind(n) for n in graph.nodes}), "depth": _depth(graph),
         "fan_out": max((len(c) for c in graph.consumers().values()), default=0), "outputs": len(graph.outputs),
     }  # fmt: skip
+
+
+def accesses_of(graph: Graph) -> float:
+    """Loads and stores of a run as the operators are defined, before any caching."""
+    sizes = _sizes(graph)
+    return sum(_accesses(n, graph, sizes) for n in graph.nodes)
+
+
+def _sizes(graph: Graph) -> dict[str, int]:
+    """Elements of every value."""
+    return {name: math.prod(int(d.value) for d in t.shape) for name, t in graph.types().items()}  # type: ignore[union-attr]
 
 
 def _kind(node: Node) -> str:

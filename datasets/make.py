@@ -22,7 +22,7 @@ from ..ir.version import VERSION
 from . import plans, run_sides
 from .c_side import COMPILE, ENTRY, CSide, NotAPair, c_side, cpu_machine
 from .cuda_side import MACHINE, CudaSide, cuda_side
-from .features import features_of
+from .features import accesses_of, features_of
 from .program import Array, Program, inputs_of, outputs_of
 from .record import Pair
 from .reference import Case, cases, checksum
@@ -121,7 +121,7 @@ def _judge_cuda(work: _Work, side: CudaSide, given: Sequence[Case]) -> tuple[dic
         errors = _errors(given, made)
         if isinstance(errors, str):
             return Refusal("wrong-result", "cuda", errors, cuda_source=side.source)
-        watched = features_of(work.program.graph)["accesses"] <= MOST_WATCHED
+        watched = accesses_of(work.program.graph) <= MOST_WATCHED
         findings = work.timed("cuda check", lambda: run_sides.check_cuda(side, arrays[0])) if watched else []
     except KernelFailed as error:
         return Refusal("crash", "cuda", error.message, cuda_source=side.source)

@@ -59,7 +59,7 @@ def alternatives(module: Module, machine: Machine, most: int, pick) -> list[dict
     for step in module.steps:
         if isinstance(step, Launch):
             try:
-                found += [{step.naive.name: c} for c in sketch_space(step.naive, step.kind, machine)]
+                found += [dict[str, Choices]({step.naive.name: c}) for c in sketch_space(step.naive, step.kind, machine)]
             except WarploomError:
                 continue
     order = pick.permutation(len(found))[:most] if found else []

@@ -52,7 +52,7 @@ def build_c(sources: Mapping[str, str], folder: Path) -> dict[str, Path]:
         command = COMPILE.format(source=f"{name}.cpp", library=f"{name}.so").split()
         running[name] = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     failed = ""
-    for name, process in running.items():
+    for process in running.values():
         try:
             _, said = process.communicate(timeout=COMPILE_SECONDS)
         except subprocess.TimeoutExpired:

@@ -21,7 +21,7 @@ from ..ir.diagnostic import WarploomError
 from ..ir.graph import Extern, Graph, Random
 from .augment import grown, mutated
 from .dedup import Keys, keys_of
-from .features import features_of
+from .features import accesses_of, features_of
 from .program import Program
 from .state import Drawn
 
@@ -95,7 +95,7 @@ def _unwanted(graph: Graph, keys: Keys, coverage: Coverage) -> str:
         return "equal to an earlier one"
     if coverage.families[keys.family] >= MOST_IN_FAMILY:
         return "its family is full"
-    if float(features_of(graph)["accesses"]) > MOST_ACCESSES:  # type: ignore[arg-type]
+    if accesses_of(graph) > MOST_ACCESSES:
         return "too large"
     types = graph.types()
     if len(set(graph.outputs)) < len(graph.outputs) or any(not types[o].shape and len(graph.nodes) < 1 for o in graph.outputs):

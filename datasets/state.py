@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -65,10 +66,11 @@ class State:
         self.folder = folder
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = open(folder / ".lock", "w")
+            self._lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                os.close(self._lock)
                 raise Busy(f"another build works in {folder}") from None
             self.db = sqlite3.connect(folder / FILE)
             self.db.execute("PRAGMA journal_mode = WAL")
@@ -135,7 +137,7 @@ class State:
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
             self.db.close()
-        self._lock.close()
+        os.close(self._lock)
 
 
 @contextlib.contextmanager

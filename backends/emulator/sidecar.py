@@ -154,7 +154,7 @@ def _shape(arg: _Arg, dtype: np.dtype) -> tuple[int, ...]:
 def poisoned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array of values that a kernel does not write by chance: NaN, or 0xA5 in every byte."""
     array = np.empty(shape, dtype)
-    array.view(np.uint8).reshape(-1)[...] = 0xFF if dtype.kind == "f" else 0xA5
+    array.reshape(-1).view(np.uint8)[...] = 0xFF if dtype.kind == "f" else 0xA5
     return array
 
 

@@ -161,31 +161,82 @@ def _histogram(pick: Pick, shape: Shape) -> Call:
 
 
 # ------------------------------------------------------------------------------------------------ order
+MOST_COMPARISONS = 1 << 22
+
+
+def _rank(x: torch.Tensor) -> torch.Tensor:
+    """The place of each element in its sorted row, equal ones in their order: an enumeration sort, every comparison independent."""
+    n = torch.arange(x.shape[1])
+    before = (x[:, None, :] < x[:, :, None]) | ((x[:, None, :] == x[:, :, None]) & (n[None, None, :] < n[None, :, None]))
+    return before.sum(-1)
+
+
+def _placed(rank: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """values[m, j] at column rank[m, j]."""
+    at = rank[:, None, :] == torch.arange(rank.shape[1])[None, :, None]
+    return torch.where(at, values[:, None, :], torch.zeros_like(values)[:, None, :]).sum(-1)
+
+
+def _numbers(x: torch.Tensor) -> torch.Tensor:
+    return torch.arange(x.shape[1]).expand(x.shape[0], -1)
+
+
+def _sortable(shape: Shape) -> bool:
+    return shape[1] > 1 and shape[0] * shape[1] ** 2 <= MOST_COMPARISONS
+
+
 @INDEXING.add("sort_rows", "order", "matrix", inside=False)
 def _sort(pick: Pick, shape: Shape) -> Call | None:
-    down = pick.note("descending", False, True)
-    return Call(lambda x: tuple(torch.sort(x, stable=True, dim=-1, descending=down))) if shape[1] <= 512 else None
+    sign = -1.0 if pick.note("descending", False, True) else 1.0
+
+    def run(x):
+        rank = _rank(sign * x)
+        return _placed(rank, x), _placed(rank, _numbers(x))
+
+    return Call(run) if _sortable(shape) else None
 
 
 @INDEXING.add("top_k", "order", "matrix", inside=False)
 def _top_k(pick: Pick, shape: Shape) -> Call | None:
-    k = pick.note("k", 1, 4, 8)
-    return Call(lambda x: tuple(t[:, :k].contiguous() for t in torch.sort(x, stable=True, dim=-1, descending=True))) if k < shape[1] <= 512 else None
+    k = pick.note("k", 1, 2, 4, 8)
+
+    def run(x):
+        rank = _rank(-x)
+        return _placed(rank, x)[:, :k].contiguous(), _placed(rank, _numbers(x))[:, :k].contiguous()
+
+    return Call(run) if _sortable(shape) and k < shape[1] else None
 
 
 @INDEXING.add("argsort", "order", "matrix", inside=False)
 def _argsort(pick: Pick, shape: Shape) -> Call | None:
-    return Call(lambda x: torch.argsort(x, dim=-1, stable=True)) if shape[1] <= 512 else None
+    return Call(lambda x: _placed(_rank(x), _numbers(x))) if _sortable(shape) else None
+
+
+@INDEXING.add("ranks", "order", "matrix", inside=False)
+def _ranks(pick: Pick, shape: Shape) -> Call | None:
+    return Call(_rank) if _sortable(shape) else None
 
 
 @INDEXING.add("median_rows", "order", "matrix", inside=False)
 def _median(pick: Pick, shape: Shape) -> Call | None:
-    return Call(lambda x: torch.sort(x, stable=True, dim=-1)[0][:, shape[1] // 2]) if shape[1] <= 256 else None
+    at = (shape[1] - 1) // 2
+    return Call(lambda x: torch.where(_rank(x) == at, x, torch.zeros_like(x)).sum(-1)) if _sortable(shape) else None
 
 
-@INDEXING.add("top_p_mask", "order", "matrix", inside=False)
+@INDEXING.add("top_p_mass", "order", "matrix", inside=False)
 def _top_p(pick: Pick, shape: Shape) -> Call | None:
-    return Call(lambda x: torch.cumsum(torch.sort(torch.softmax(x, -1), stable=True, dim=-1, descending=True)[0], -1)) if shape[1] <= 256 else None
+    def run(x):
+        p = torch.softmax(x, -1)
+        kept = _rank(-p)[:, None, :] <= torch.arange(x.shape[1])[None, :, None]
+        return torch.where(kept, p[:, None, :], torch.zeros_like(p)[:, None, :]).sum(-1)
+
+    return Call(run) if _sortable(shape) else None
+
+
+@INDEXING.add("top_k_mask", "order", "matrix")
+def _top_k_mask(pick: Pick, shape: Shape) -> Call | None:
+    k = pick.note("k", 2, 8, 16)
+    return Call(lambda x: torch.where(_rank(-x) < k, x, torch.zeros_like(x))) if _sortable(shape) and k < shape[1] else None
 
 
 # ------------------------------------------------------------------------------------------------ losses

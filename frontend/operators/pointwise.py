@@ -161,7 +161,7 @@ def _where(pick: Pick, shape: Shape) -> Call:
 
 @POINTWISE.add("compare", "broadcast", inside=False)
 def _compare(pick: Pick, shape: Shape) -> Call:
-    relation = {"less": torch.lt, "greater_equal": torch.ge, "equal": torch.eq}[pick.note("relation", "less", "greater_equal", "equal")]
+    relation = {"less": torch.lt, "greater_equal": torch.ge, "greater": torch.gt}[pick.note("relation", "less", "greater_equal", "greater")]
     return Call(relation, (Given("other", _other(pick, shape)),))
 
 

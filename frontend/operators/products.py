@@ -217,7 +217,7 @@ def _alibi(pick: Pick, shape: Shape) -> Call:
 
 @PRODUCTS.add("decode_attention", "attention", "heads")
 def _decode(pick: Pick, shape: Shape) -> Call:
-    b, h, t, d = shape
+    b, h, _, d = shape
     run = lambda k, q, v: torch.softmax((q @ k.transpose(-2, -1)) / math.sqrt(d), -1) @ v  # noqa: E731
     return Call(run, (Given("query", (b, h, 1, d)), Given("value", shape)))
 

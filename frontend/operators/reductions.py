@@ -62,7 +62,7 @@ def _product(pick: Pick, shape: Shape) -> Call:
 def _soft(name: str, function) -> None:
     @REDUCTIONS.add(name, "normalisation")
     def make(pick: Pick, shape: Shape) -> Call | None:
-        axis = pick.note("axis", len(shape) - 1, len(shape) - 1, 1 if len(shape) > 1 else 0)
+        axis = int(pick.note("axis", len(shape) - 1, len(shape) - 1, 1 if len(shape) > 1 else 0))
         return Call(lambda x: function(x, axis)) if shape[axis] > 1 else None
 
 

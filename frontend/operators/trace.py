@@ -27,7 +27,7 @@ def trace(function: Function, inputs: Sequence[Given], name: str = "program") ->
     with warnings.catch_warnings(), FakeTensorMode(), torch.no_grad():
         warnings.simplefilter("ignore")
         fake = [torch.empty(i.shape, dtype=TORCH[i.dtype]) for i in inputs]
-        fx = make_fx(lambda *a: _leaves(function(*a)), decomposition_table=decompositions())(*fake)
+        fx = make_fx(lambda *a: _leaves(function(*a)), decomposition_table=decompositions())(*fake)  # type: ignore[arg-type]
         exported = graph_from_fx(fx, fake, name)
     names = {leaf.name: safe_name(i.name) for leaf, i in zip(exported.inputs, inputs)}  # type: ignore[union-attr]
     ranges = {safe_name(i.name): (Const(0), Const(i.below)) for i in inputs if i.draw == "index"}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from warploom.backends.emulator import KernelFailed, Launch, run_kernel
+from warploom.backends.emulator.sidecar import poisoned
 
 SAXPY = """
 extern "C" __global__ void saxpy(float* y, const float* x, float a, int n) {
@@ -43,3 +44,8 @@ def test_write_outside_an_argument_is_an_error():
     y, x = np.zeros(1000, np.float32), np.ones(1000, np.float32)
     with pytest.raises(KernelFailed, match="past the end of argument 0"):
         run_kernel(SAXPY, "saxpy", Launch.of(4, 256), [y, x, 2.0, 1001])
+
+
+def test_poison_reaches_an_array_without_axes():
+    assert np.isnan(poisoned((), np.dtype("float32")))
+    assert poisoned((2, 3), np.dtype("int32")).view(np.uint8).min() == 0xA5
