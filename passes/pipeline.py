@@ -92,7 +92,7 @@ def _hoist(steps: list[Step], still: frozenset[str], views: Mapping[str, str]) -
     prepare: list[Launch] = []
     rest: list[Step] = []
     for step in steps:
-        made = set(step.program.written()) if isinstance(step, Launch) else set()
+        made = set(step.naive.written()) if isinstance(step, Launch) else set()
         if isinstance(step, Launch) and all(a in known for p, a in zip(step.program.params, step.args) if p.name not in made):
             prepare.append(step)
             known.update(a for p, a in zip(step.program.params, step.args) if p.name in made)

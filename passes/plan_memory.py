@@ -156,8 +156,8 @@ def _written_once(naive: Program, target: str) -> bool:
 
 
 def written(launch: Launch) -> list[str]:
-    """Values that a launch writes."""
-    names = set(launch.program.written())
+    """Values that a launch writes: a schedule may have dropped the loop of one without elements."""
+    names = {*launch.naive.written(), *launch.program.written()}
     return [arg for arg, buffer in zip(launch.args, launch.program.params) if buffer.name in names]
 
 

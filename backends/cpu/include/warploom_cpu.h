@@ -427,7 +427,7 @@ template <class V> WL_INLINE V reversed(V v) {
 // A value that stays in a register: g++ would else read it from memory again at every use.
 template <class V> WL_INLINE V pinned(V x) {
 #if defined(__x86_64__)
-  asm("" : "+v"(x));
+  if constexpr (sizeof(V) == 4 * WL_LANES && WL_LANES > 4) asm("" : "+v"(x));
 #endif
   return x;
 }

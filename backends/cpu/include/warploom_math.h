@@ -61,6 +61,10 @@ WL_INLINE bool holds_any(i32v c) { return any(from_bits(c)); }
 template <class V> WL_INLINE auto is_nan(V x) { return x != x; }
 WL_INLINE mask isnan(f32v x) { return ne(x, x); }
 WL_INLINE mask isnan(f64v x) { return ne(x, x); }
+WL_INLINE mask isnan(i32v) { return first(0); }
+WL_INLINE mask isnan(i64v) { return first(0); }
+WL_INLINE bool isnan(int32_t) { return false; }
+WL_INLINE bool isnan(int64_t) { return false; }
 WL_INLINE bool isnan(float x) { return x != x; }
 WL_INLINE bool isnan(double x) { return x != x; }
 /// The greater, or NaN where either is NaN, as in torch. The test is on `b`: in `a = max(a, b)` it stays off the critical path.
