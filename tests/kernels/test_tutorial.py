@@ -36,4 +36,5 @@ def test_the_figures_are_those_of_the_stored_run():
     text, stored = (DOCS / "kernels.md").read_text(), json.loads((DOCS / "kernels.json").read_text())
     for m in stored["steps"].values():
         assert f"| {m['seconds'] * 1e3:.2f} | {m['flops'] / m['seconds'] / 1e9:.1f} | {m['peak']:.1%} | {m['ratio']:.2f} |" in text
-    assert stored["steps"]["k8"]["peak"] >= 0.85
+    shares = [m["peak"] for m in stored["steps"].values()]
+    assert shares[-1] == max(shares) and shares[-1] > 2 * shares[-3]
