@@ -51,15 +51,19 @@ def audit(record: Record, judge: Judge) -> Audit:
         return Audit(record.id, (error.message,))
 
 
-def _audited(record: Record, reference: CodeReference, judge: Judge) -> Audit:
+def _audited(declared: Record, reference: CodeReference, judge: Judge) -> Audit:
+    record = reference.record
     values = published.inputs(record)
     facts = {"c": "runs", "inputs": reference.own, **{f"note {i}": n for i, n in enumerate(reference.notes)}}
+    for was, now in zip(declared.arguments, record.arguments):
+        if was.shape != now.shape:
+            facts[f"shape of {now.name}"] = f"{list(now.shape)} by what its C side reads, {list(was.shape)} by its IR text"
     try:
         weak = _weaknesses(record, values, reference.single(values))
     except CannotJudge as error:
         weak = (f"the published inputs are none for it: {error.message}",)
         reference.restart()
-    cuda = examine(record, reference, judge.sandbox)
+    cuda = examine(reference, judge.sandbox)
     facts["cuda"] = f"agrees with C (error {cuda.error:.1e}, binding {cuda.tried})" if cuda.agrees else cuda.why
     defects = () if cuda.agrees else (cuda.why,)
     torch_says = by_torch(record, reference)

@@ -34,6 +34,7 @@ UNIT = 2.0**-24
 HEAVY_S = 0.02
 _PUN = re.compile(r"\*\s*\(\s*float\s*\*\s*\)\s*(\(\s*&\s*\(?\s*(\w+)\s*\)?\s*\)|&\s*(\w+))")
 _CONTROL = Argument("control", "input", "tensor", "int64", (4,))
+_DOUBT = Argument("doubtful", "output", "tensor", "int64", (1,))
 _C_TYPE = {"float32": "float", "float64": "double", "bool": "uint8_t"}
 
 
@@ -49,6 +50,7 @@ class CodeReference:
         self.notes: list[str] = []
         self._answers: deque = deque()
         self._racing: Contained | None = None
+        self.doubtful = False  # whether the last exact run compared a NaN with something
         unit = unit_of(record.c_code, record, "c")
         self.plain = self._built(unit.text, "c")
         self._single = self._start(self.plain, self.signature, 1)
@@ -77,7 +79,7 @@ class CodeReference:
             Argument(a.name, "output", "tensor", "float64" if a.is_float else a.dtype, a.shape)
             for a in self.signature.of("output")
         ]
-        return Signature((_CONTROL, *self.signature.of("input"), *wide))
+        return Signature((_CONTROL, *self.signature.of("input"), *wide, _DOUBT))
 
     def _start(self, library: Library, signature: Signature, slots: int) -> Contained:
         nothing = (None,) * len(signature.arguments)
@@ -112,7 +114,9 @@ class CodeReference:
             moved = [_jostled(x, noisy) if noisy else x for x in inputs]
             return [o.astype(np.float64) if o.dtype.kind == "f" else o for o in self.single(moved)]
         control = np.array([noisy != 0, noisy, 0, 0], np.int64)
-        return self._run(self._oracle, self._oracle_signature(), [control, *inputs])
+        *outputs, doubt = self._run(self._oracle, self._oracle_signature(), [control, *inputs])
+        self.doubtful = bool(doubt[0])
+        return outputs
 
     def restart(self) -> None:
         """A new process for the C code as it is, after inputs that ended it."""
@@ -139,7 +143,9 @@ class CodeReference:
         scored = []
         for number, name in enumerate(OWN):
             try:
-                outputs = self.single(self._draw(OWN[name], 11))
+                outputs = self.single(inputs := self._draw(OWN[name], 11))
+                self.doubtful = False
+                self.exact(inputs)
             except CannotJudge:
                 self.restart()
                 continue
@@ -147,7 +153,7 @@ class CodeReference:
             lost = [float((~np.isfinite(o)).mean()) for o in floats if o.size]
             flat = [o.size > 1 and bool((o == o.reshape(-1)[0]).all() or not np.isfinite(o).any()) for o in outputs]
             zero = [o.size == 1 and float(o.reshape(-1)[0]) == 0 for o in floats]
-            scored.append((round(sum(lost), 2) + sum(flat) + sum(zero), number, name))
+            scored.append((round(sum(lost), 2) + sum(flat) + sum(zero) + 0.5 * self.doubtful, number, name))
         if not scored:
             raise CannotJudge("its C side fails on every kind of inputs tried")
         return min(scored)[2]
@@ -224,9 +230,10 @@ class CodeReference:
         started = time.perf_counter()
         inputs = self._values(family, seed)
         single, exact = self.single(inputs), self.exact(inputs)
+        doubtful = self.doubtful
         if not family.startswith("own"):
             lost = [float((~np.isfinite(o)).mean()) for o in exact if o.dtype.kind == "f" and o.size]
-            if lost and max(lost) > 0.2:
+            if doubtful or (lost and max(lost) > 0.2):
                 return f"{family}: outside of the operator's domain"
         draws = draws if self.seconds < HEAVY_S else 1
         noisy = [self.exact(inputs, seed * 31 + n + 1) for n in range(draws)]
@@ -326,7 +333,7 @@ def _oracle_source(record: Record) -> str:
         parts += [f"#undef WL_NOISY\n#undef WL_SPACE\n#define WL_NOISY {noisy}", header]
         parts += [f"namespace {space} {{\n#define float Real\n{code}\n#undef float", _call(record), "}"]
     kernel = ", ".join(_parameters(record))
-    passed = ", ".join(["control", *(a.name for a in record.inputs), *(a.name for a in record.outputs)])
+    passed = ", ".join(["control", *(a.name for a in record.inputs), *(a.name for a in record.outputs), "wl_doubtful"])
     parts.append(
         f'extern "C" void kernel({kernel}) {{\n'
         f"  if (control[0]) {{ warploom_noisy::seed = uint64_t(control[1]) * 2 + 1; warploom_noisy::wl_call({passed}); }}\n"
@@ -338,7 +345,8 @@ def _oracle_source(record: Record) -> str:
 def _parameters(record: Record) -> list[str]:
     made = ["const int64_t* control"]
     made += [f"const {_c_type(a)}* {a.name}" for a in record.inputs]
-    return made + [f"{'double' if a.is_float else _c_type(a)}* {a.name}" for a in record.outputs]
+    made += [f"{'double' if a.is_float else _c_type(a)}* {a.name}" for a in record.outputs]
+    return [*made, "int64_t* wl_doubtful"]
 
 
 def _c_type(argument: Argument) -> str:
@@ -360,4 +368,4 @@ def _call(record: Record) -> str:
     call = f"  {record.entry}({', '.join(passed[a.name] for a in record.arguments)});"
     freed = [f"  std::free(in_{a.name});" for a in record.arguments]
     head = f"static void wl_call({', '.join(_parameters(record))}) {{"
-    return "\n".join([head, "  (void)control;", *lines, call, *after, *freed, "}"])
+    return "\n".join([head, "  (void)control;", "  doubtful = 0;", *lines, call, "  *wl_doubtful = doubtful;", *after, *freed, "}"])

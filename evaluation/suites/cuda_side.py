@@ -26,6 +26,7 @@ from ..correctness import poison
 from ..sandbox import Sandbox
 from ..signature import Argument, Signature
 from ..verdict import CannotJudge
+from .c_extents import stated
 from .code_reference import CodeReference
 from .record import Record
 
@@ -46,17 +47,18 @@ class CudaSide:
     tried: int = 0
 
 
-def examine(record: Record, reference: CodeReference, sandbox: Sandbox) -> CudaSide:
+def examine(reference: CodeReference, sandbox: Sandbox) -> CudaSide:
     """Binds and runs the CUDA side on two sets of inputs."""
+    record = reference.record
     try:
-        stated = stated_reference(record.c_code, [_buffer(a) for a in record.arguments])
-        offered = itertools.islice(bindings(record.cuda, stated), MOST_BINDINGS)
-        return _first_that_agrees(record, offered, stated, reference, sandbox)
+        said = stated_reference(record.c_code, [stated(a) for a in record.arguments])
+        offered = itertools.islice(bindings(record.cuda, said), MOST_BINDINGS)
+        return _first_that_agrees(record, offered, said, reference, sandbox)
     except WarploomError as error:
         return CudaSide(False, f"its CUDA side cannot be bound: {error.message}")
 
 
-def _first_that_agrees(record: Record, offered: Iterator[Binding], stated, reference: CodeReference, sandbox: Sandbox) -> CudaSide:
+def _first_that_agrees(record: Record, offered: Iterator[Binding], said, reference: CodeReference, sandbox: Sandbox) -> CudaSide:
     """Tries bindings one by one; where the text itself shows a contradiction, one that fails is enough."""
     cases = [reference.inputs_of(reference.own, seed) for seed in (31, 32)]
     wanted = [reference.exact(c) for c in cases]
@@ -66,17 +68,13 @@ def _first_that_agrees(record: Record, offered: Iterator[Binding], stated, refer
         if found.agrees:
             return found
         closest = min(closest, found, key=lambda side: side.error)
-        why = contradiction(record.cuda, stated) if number == 1 else ""
+        why = contradiction(record.cuda, said) if number == 1 else ""
         if why:
             return replace(closest, why=f"its CUDA side is of another shape: {why}")
         if time.monotonic() - started > _SEARCH_S:
             break
-    why = contradiction(record.cuda, stated) if number == 0 else ""
+    why = contradiction(record.cuda, said) if number == 0 else ""
     return replace(closest, why=f"its CUDA side is of another shape: {why}" if why else closest.why, tried=number)
-
-
-def _buffer(a: Argument) -> Buffer:
-    return Buffer(a.name, "out" if a.role == "output" else "in", a.dtype, int(np.prod(a.shape, dtype=np.int64)), a.shape)
 
 
 def _tried(record: Record, binding: Binding, cases: list, wanted: list, sandbox: Sandbox, number: int) -> CudaSide:

@@ -6,12 +6,10 @@ is built against torch's headers in the sandbox and called in the place of the r
 
 from __future__ import annotations
 
-import atexit
 import base64
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sysconfig
 import tempfile
@@ -19,7 +17,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from ...backends.cache import keep, kept
+from ...backends.cache import default_cache
 from ...backends.emulator.session import Options, run_files
 from ...backends.emulator.torch_extension import is_extension
 from ...ir.diagnostic import MissingTool, WarploomError
@@ -147,16 +145,15 @@ def _flags() -> tuple[str, ...]:
 @cache
 def _prelude() -> str:
     """A folder with torch's header compiled once for these flags, from the build cache. Raises `MissingTool`."""
-    name = f"torch-prelude-{hashlib.sha256(_stamp().encode()).hexdigest()[:24]}.gch"
-    made = kept(name)
-    if made is None:
-        made = _precompiled()
-        keep(name, made)
-    folder = Path(tempfile.mkdtemp(prefix="warploom-prelude-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    folder.chmod(0o755)
-    (folder / "prelude.h").write_text("#include <torch/extension.h>\n")
-    (folder / "prelude.h.gch").write_bytes(made)
+    folder = default_cache().folder / f"torch-prelude-{hashlib.sha256(_stamp().encode()).hexdigest()[:24]}"
+    made = folder / "prelude.h.gch"
+    if not made.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
+        (folder / "prelude.h").write_text("#include <torch/extension.h>\n")
+        partial = folder / f"partial.{os.getpid()}"
+        partial.write_bytes(_precompiled())
+        partial.replace(made)
     return str(folder)
 
 

@@ -12,7 +12,6 @@ from ..correctness import poison
 from ..workers import NativeMaker
 from .code_reference import CodeReference
 
-
 _CHANGES = 16
 
 

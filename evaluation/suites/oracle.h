@@ -12,6 +12,7 @@
 #define WL_SPACE warploom_exact
 #endif
 namespace WL_SPACE {
+static int doubtful = 0;  // a NaN has been compared: whether it shows depends on how the comparison is written
 #if WL_NOISY
 static double unit = 0x1p-24;  // the largest relative error of one operation
 static uint64_t seed = 1;
@@ -60,10 +61,13 @@ using Plain = std::enable_if_t<std::is_arithmetic_v<T>>;
   static inline Real operator op(Real a, Real b) { return rounded(a.v op b.v); }                 \
   template <class T, class = Plain<T>> Real operator op(Real a, T b) { return rounded(a.v op double(b)); } \
   template <class T, class = Plain<T>> Real operator op(T a, Real b) { return rounded(double(a) op b.v); }
+static inline void seen_by_comparison(double a, double b) {
+  if (__builtin_isunordered(a, b)) doubtful = 1;
+}
 #define WL_COMPARE(op)                                                                           \
-  static inline bool operator op(Real a, Real b) { return a.v op b.v; }                          \
-  template <class T, class = Plain<T>> bool operator op(Real a, T b) { return a.v op double(b); } \
-  template <class T, class = Plain<T>> bool operator op(T a, Real b) { return double(a) op b.v; }
+  static inline bool operator op(Real a, Real b) { return seen_by_comparison(a.v, b.v), a.v op b.v; } \
+  template <class T, class = Plain<T>> bool operator op(Real a, T b) { return a op Real(b); }    \
+  template <class T, class = Plain<T>> bool operator op(T a, Real b) { return Real(a) op b; }
 WL_BINARY(+) WL_BINARY(-) WL_BINARY(*) WL_BINARY(/)
 WL_COMPARE(<) WL_COMPARE(>) WL_COMPARE(<=) WL_COMPARE(>=) WL_COMPARE(==) WL_COMPARE(!=)
 static inline Real operator-(Real a) { return exact(-a.v); }
@@ -100,7 +104,7 @@ using Mixed = std::enable_if_t<std::is_same_v<A, Real> || std::is_same_v<B, Real
   template <class A, class B> Mixed<A, B> name##f(A a, B b) { return name(a, b); }
 WL_TWO(pow, rounded(std::pow(x, y), 2)) WL_TWO(atan2, rounded(std::atan2(x, y), 2)) WL_TWO(hypot, rounded(std::hypot(x, y), 2))
 WL_TWO(fmod, exact(std::fmod(x, y))) WL_TWO(remainder, exact(std::remainder(x, y))) WL_TWO(copysign, exact(std::copysign(x, y)))
-WL_TWO(fmax, exact(std::fmax(x, y))) WL_TWO(fmin, exact(std::fmin(x, y)))
+WL_TWO(fmax, (seen_by_comparison(x, y), exact(std::fmax(x, y)))) WL_TWO(fmin, (seen_by_comparison(x, y), exact(std::fmin(x, y))))
 WL_TWO(nextafter, rounded(x, 1)) WL_TWO(fdim, rounded(std::fdim(x, y)))
 static inline Real fmaf(Real a, Real b, Real c) { return rounded(a.v * b.v + c.v); }
 static inline Real fma(Real a, Real b, Real c) { return fmaf(a, b, c); }
@@ -112,8 +116,8 @@ static inline int isfinite(Real a) { return std::isfinite(a.v); }
 static inline int signbit(Real a) { return std::signbit(a.v); }
 
 // `max` and `min` as the benchmark's C sides mean them: the comparison, so that a NaN in the first place loses.
-template <class A, class B> Mixed<A, B> max(A a, B b) { return Real(a).v > Real(b).v ? Real(a) : Real(b); }
-template <class A, class B> Mixed<A, B> min(A a, B b) { return Real(a).v < Real(b).v ? Real(a) : Real(b); }
+template <class A, class B> Mixed<A, B> max(A a, B b) { return Real(a) > Real(b) ? Real(a) : Real(b); }
+template <class A, class B> Mixed<A, B> min(A a, B b) { return Real(a) < Real(b) ? Real(a) : Real(b); }
 template <class A, class B> std::enable_if_t<std::is_arithmetic_v<A> && std::is_arithmetic_v<B>, std::common_type_t<A, B>> max(A a, B b) { return a > b ? a : b; }
 template <class A, class B> std::enable_if_t<std::is_arithmetic_v<A> && std::is_arithmetic_v<B>, std::common_type_t<A, B>> min(A a, B b) { return a < b ? a : b; }
 

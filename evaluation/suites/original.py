@@ -48,10 +48,10 @@ class OriginalScorer:
             return Outcome("compile-error", error.finding.message, reasons=("compile-error",))
         library = self.builds.library(unit.text, unit.language)
         with open_reference(record, self.builds, self.judge.threads) as reference:
-            values = published.inputs(record)
+            values = published.inputs(reference.record)
             wanted = reference.single(values)
             try:
-                made = self._compared(record, library, reference, values, wanted)
+                made = self._compared(reference.record, library, reference, values, wanted)
             except Ended as end:
                 made = Outcome(end.finding.code, end.finding.message, reasons=(end.finding.code,))
         return Outcome(**{**vars(made), "notes": unit.notes, "seconds": time.perf_counter() - started})

@@ -32,7 +32,7 @@ def inputs(record: Record) -> list[np.ndarray]:
 def _as(drawn: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
     """The first bytes of the drawn array as another type; all of it where the type is float32."""
     if dtype == np.float32:
-        return np.ascontiguousarray(drawn.reshape(shape))
+        return np.ascontiguousarray(np.resize(drawn, shape))
     need = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     raw = np.resize(drawn.reshape(-1).view(np.uint8), need)
     return raw.view(dtype).reshape(shape).copy()

@@ -14,6 +14,7 @@ from ..verdict import CannotJudge, Finding, Verdict
 from ..workers import NativeMaker
 from .answer import NoEntry, Unit, unit_of
 from .builds import Builds
+from .c_extents import as_large_as_read
 from .code_reference import CodeReference
 from .hollow import hollow, reads_inputs
 from .record import Record
@@ -110,11 +111,22 @@ def open_reference(record: Record, builds: Builds, threads: int):
         prefix="warploom-record-", dir=_MEMORY if os.path.isdir(_MEMORY) else None, ignore_cleanup_errors=True
     ) as folder:
         try:
-            reference = CodeReference(record, builds, threads, folder)
+            reference = _reference(record, builds, threads, folder)
         except NoEntry as error:
             raise CannotJudge(f"its C side: {error}") from None
         with contextlib.closing(reference):
             yield reference
+
+
+def _reference(record: Record, builds: Builds, threads: int, folder: str) -> CodeReference:
+    """The reference; where the C side fails, with its inputs as large as it reads them instead of as declared."""
+    try:
+        return CodeReference(record, builds, threads, folder)
+    except CannotJudge:
+        wide = as_large_as_read(record)
+        if wide == record:
+            raise
+        return CodeReference(wide, builds, threads, folder)
 
 
 def compiling_unit(code: str, record: Record, builds: Builds) -> Unit:

@@ -52,7 +52,7 @@ class FakeServer:
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
         return {"id": "x", "object": "chat.completion", "created": 1, "model": "fake", "choices": [choice], "usage": usage}
 
-    def _handler(server):  # noqa: N805
+    def _handler(server):
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_) -> None:
                 pass
