@@ -245,12 +245,14 @@ def dataset_build(
     seed: Annotated[int, typer.Option(help="Which programs are drawn.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the data set in --out.")] = False,
     workers: Annotated[int, typer.Option(help="Pairs under way at a time; 0: one per processor.")] = 0,
+    models: Annotated[list[str] | None, typer.Option(help="Models whose parts become programs: zoo, zoo:NAME, a KernelBench-form file or folder.")] = None,
+    avoid: Annotated[list[str] | None, typer.Option(help="A benchmark's folder that no program may repeat.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False,
 ) -> None:
     """Make pairs: CUDA and C++ of one program, both run and held against float64."""
     from .datasets.command import run_build
 
-    raise typer.Exit(run_build(out, count, seed, resume, workers, as_json))
+    raise typer.Exit(run_build(out, count, seed, resume, workers, as_json, models or (), avoid or ()))
 
 
 @dataset.command("check")

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from ..frontend.builder import safe_name
 from ..frontend.operators.operator import TORCH, Function, Given, Operator, Pick, Shape
 from ..frontend.operators.shapes import draw_shape, fits
 from ..frontend.operators.table import OPERATORS
@@ -26,7 +25,7 @@ from ..ir.expr import Const, Expr, Load, Op, Var, transform, walk
 from ..ir.graph import Graph, Input, Map, Node, Reduce, TensorType, Value, operands, rename_operands
 from ..ir.types import is_float
 from ..ir.verify_graph import verify_graph
-from .program import NUMPY, Program, outputs_of
+from .program import NUMPY, Program, outputs_of, used
 
 MOST_STEPS = 6
 Choose = Callable[[Iterable[Operator]], Operator]
@@ -124,9 +123,7 @@ def grown(pick: Pick, choose: Choose) -> Program | None:
     outputs = _outputs(growth)
     given = [g for _, g in growth.inputs]
     graph = trace(growth.function(outputs), given, "program")
-    by_name = {safe_name(g.name): g for g in given}
-    inputs = tuple(replace(by_name[i.name], name=i.name) for i in graph.inputs)
-    return Program(graph, inputs, "grown", tuple(growth.operators), (("topology", _topology(growth, outputs)), *growth.params))
+    return Program(graph, used(graph, given), "grown", tuple(growth.operators), (("topology", _topology(growth, outputs)), *growth.params))
 
 
 def _grow(growth: _Growth, choose: Choose, last: int) -> int:
@@ -190,7 +187,7 @@ def mutated(pick: Pick, parents: Sequence[Program], choose: Choose) -> Program |
     child = MUTATIONS[name](pick, parent, parents, choose)
     if child is None:
         return None
-    graph = _live(child.graph)
+    graph = live(child.graph)
     verify_graph(graph)
     known = {g.name: g for g in child.inputs}
     inputs = tuple(known.get(i.name) or Given(i.name, _shape(i.type), NUMPY[i.type.dtype]) for i in graph.inputs)
@@ -317,7 +314,7 @@ def joined(first: Program, second: Program, result: str, place: str) -> Program:
     return Program(graph, given, "mutated", (*first.operators, *second.operators), (*first.params, *second.params))
 
 
-def _live(graph: Graph) -> Graph:
+def live(graph: Graph) -> Graph:
     """Without what no output needs."""
     wanted = set(graph.outputs)
     nodes: list[Node] = []

@@ -21,6 +21,7 @@ from pathlib import Path
 from ..backends.toolchain import cores
 from ..ir.diagnostic import Unreadable, WarploomError
 from .sample import Coverage, Exhausted, propose
+from .sources import Sources, digest, read_sources
 from .state import Drawn, State
 
 MOST_REJECTED = 0.6
@@ -65,13 +66,15 @@ Show = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Request:
-    """`workers` 0: one a processor."""
+    """`workers` 0: one a processor; `models` whose parts become programs; `avoid`: benchmarks that no program may repeat."""
 
     out: Path
     count: int
     seed: int = 0
     resume: bool = False
     workers: int = 0
+    models: tuple[str, ...] = ()
+    avoid: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raises Unreadable."""
@@ -88,8 +91,9 @@ def build(request: Request, show: Show) -> State:
     request.check()
     state = State(request.out)
     try:
-        state.agree({"seed": str(request.seed)}, request.resume)
-        run = _Run(request, state, show)
+        sources = read_sources(request.models, request.avoid)
+        state.agree({"seed": str(request.seed), "sources": digest(sources)}, request.resume)
+        run = _Run(request, state, show, sources)
         if state.count("pair") < request.count:
             run.work()
         return state
@@ -99,8 +103,8 @@ def build(request: Request, show: Show) -> State:
 
 
 class _Run:
-    def __init__(self, request: Request, state: State, show: Show):
-        self.request, self.state, self.show = request, state, show
+    def __init__(self, request: Request, state: State, show: Show, sources: Sources):
+        self.request, self.state, self.show, self.sources = request, state, show, sources
         self.coverage = Coverage()
         self.waiting: list[Drawn] = []
         self.next = 0
@@ -174,7 +178,7 @@ class _Run:
         failed = 0
         while True:
             try:
-                proposal = propose(self.request.seed, self.next, self.coverage)
+                proposal = propose(self.request.seed, self.next, self.coverage, self.sources)
             except Exhausted:
                 failed += 1
                 if failed > 5:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,13 @@ def _guarded(as_json: bool, work: Callable[[], tuple[int, dict[str, Any], str]])
     return code
 
 
-def run_build(out: str, count: int, seed: int, resume: bool, workers: int, as_json: bool) -> int:
+def run_build(
+    out: str, count: int, seed: int, resume: bool, workers: int, as_json: bool, models: Sequence[str] = (), avoid: Sequence[str] = ()
+) -> int:
     """Builds, publishes, writes the card. Ctrl-C publishes what there is and answers 130."""
 
     def work() -> tuple[int, dict[str, Any], str]:
-        request = Request(Path(out), count, seed, resume, workers)
+        request = Request(Path(out), count, seed, resume, workers, tuple(models), tuple(avoid))
         state = build(request, _show)
         try:
             pairs, rejects = publish(state, count)

@@ -124,11 +124,16 @@ def _judge_cuda(work: _Work, side: CudaSide, given: Sequence[Case]) -> tuple[dic
         watched = accesses_of(work.program.graph) <= MOST_WATCHED
         findings = work.timed("cuda check", lambda: run_sides.check_cuda(side, arrays[0])) if watched else []
     except KernelFailed as error:
-        return Refusal("crash", "cuda", error.message, cuda_source=side.source)
+        return Refusal(_how(error), "cuda", error.message, cuda_source=side.source)
     if findings:
         return Refusal("finding", "cuda", findings[0][:400], cuda_source=side.source)
     checked = "clean" if watched else "not watched: too many accesses"
     return {"accepted": True, "by": "emulator", "check": checked, **_worst(errors)}, errors
+
+
+def _how(error: KernelFailed) -> str:
+    """The code of a run that did not come to a good end."""
+    return "timeout" if "SIGXCPU" in error.message or "SIGALRM" in error.message else "crash"
 
 
 def _errors(given: Sequence[Case], made: Sequence[Sequence[np.ndarray]]) -> list[dict[str, float]] | str:
@@ -182,7 +187,7 @@ def _c(work: _Work, style: Style, given: Sequence[Case]) -> _C | Refusal:
         try:
             errors = _errors(given, run_sides.run_c(libraries[which], [c.arrays for c in given], outputs))
         except KernelFailed as error:
-            return Refusal("crash", "c", error.message, c_source=sides[which].source)
+            return Refusal(_how(error), "c", error.message, c_source=sides[which].source)
         if isinstance(errors, str):
             return Refusal("wrong-result", "c", f"{which}: {errors}", c_source=sides[which].source)
         if which == name:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 
+from ..frontend.builder import safe_name
 from ..frontend.operators.operator import Given
 from ..ir.expr import as_int
 from ..ir.graph import Graph
@@ -64,3 +66,8 @@ def outputs_of(graph: Graph) -> list[Array]:
 
 def _sizes(shape) -> tuple[int, ...]:
     return tuple(as_int(d) or 0 for d in shape)
+
+def used(graph: Graph, given: Iterable[Given]) -> tuple[Given, ...]:
+    """What was given for each input of the graph, under the graph's name."""
+    by_name = {safe_name(g.name): g for g in given}
+    return tuple(replace(by_name[i.name], name=i.name) for i in graph.inputs)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..frontend.builder import safe_name
 from ..frontend.operators.operator import Given, Operator, Pick
 from ..frontend.operators.shapes import draw_shape
 from ..frontend.operators.table import OPERATORS
@@ -22,13 +21,15 @@ from ..ir.graph import Extern, Graph, Random
 from .augment import grown, mutated
 from .dedup import Keys, keys_of
 from .features import accesses_of, features_of
-from .program import Program
+from .program import Program, used
+from .sources import Sources, part
 from .state import Drawn
 
 MOST_ACCESSES = 3e7
 """Of a run: what the emulator does in about a second."""
 MOST_IN_FAMILY = 4
-KINDS = {"operator": 0.45, "grown": 0.38, "mutated": 0.17}
+KINDS = {"operator": 0.42, "grown": 0.36, "mutated": 0.15, "model": 0.07}
+"""Shares of how programs are made; without models theirs goes to growth."""
 _TRIES = 60
 
 
@@ -72,17 +73,18 @@ class Exhausted(WarploomError):
     exit_code = 1
 
 
-def propose(seed: int, number: int, coverage: Coverage) -> Proposal:
+def propose(seed: int, number: int, coverage: Coverage, sources: Sources | None = None) -> Proposal:
     """The program of this number. Raises Exhausted."""
     rng = np.random.Generator(np.random.PCG64([seed, number]))
     skipped: Counter[str] = Counter()
+    sources = sources or Sources()
     for turn in range(_TRIES):
-        made = _attempt(rng, coverage, 0.5 ** (turn // 8))
+        made = _attempt(rng, coverage, sources, 0.5 ** (turn // 8))
         if isinstance(made, str):
             skipped[made] += 1
             continue
         keys = keys_of(made.graph)
-        why = _unwanted(made.graph, keys, coverage)
+        why = "in a benchmark" if sources.avoids(made, keys) else _unwanted(made.graph, keys, coverage)
         if why:
             skipped[why] += 1
             continue
@@ -103,14 +105,16 @@ def _unwanted(graph: Graph, keys: Keys, coverage: Coverage) -> str:
     return ""
 
 
-def _attempt(rng: np.random.Generator, coverage: Coverage, scale: float) -> Program | str:
+def _attempt(rng: np.random.Generator, coverage: Coverage, sources: Sources, scale: float) -> Program | str:
     """A program, or why there is none this time."""
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
     pick = Pick(rng, scale)
     try:
         if kind == "operator":
             made = one_operator(coverage.rare(rng, OPERATORS.values()), pick)
-        elif kind == "grown":
+        elif kind == "model" and sources.models:
+            made = part(pick, pick.of(*sources.models))
+        elif kind in ("grown", "model"):
             made = grown(pick, lambda ops: coverage.rare(rng, ops))
         else:
             made = mutated(pick, coverage.parents, lambda ops: coverage.rare(rng, ops))
@@ -135,9 +139,3 @@ def one_operator(operator: Operator, pick: Pick) -> Program | None:
     graph = trace(call.function, given, operator.name)
     params = tuple((f"{operator.name}.{k}", str(v)) for k, v in call.params)
     return Program(graph, used(graph, given), operator.category, (operator.name,), params)
-
-
-def used(graph: Graph, given: Iterable[Given]) -> tuple[Given, ...]:
-    """What was given for each input of the graph, under the graph's name."""
-    by_name = {safe_name(g.name): g for g in given}
-    return tuple(replace(by_name[i.name], name=i.name) for i in graph.inputs)

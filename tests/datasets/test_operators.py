@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from warploom.datasets.inputs import drawn, expression
-from warploom.datasets.sample import used
+from warploom.datasets.program import used
 from warploom.evaluation.graph_model import GraphModel
 from warploom.frontend.operators.operator import CATEGORIES, Given, Pick
 from warploom.frontend.operators.shapes import draw_shape, fits
