@@ -9,11 +9,14 @@ from warploom.evaluation.zoo import Labelled, _judge_one, judge_zoo, read_zoo, w
 
 ZOO = Path(__file__).resolve().parents[1] / "zoo_judge"
 needs_sandbox = pytest.mark.skipif(sandbox.unavailable() is not None, reason="no sandbox on this machine")
-SAMPLE = (
-    "matmul/honest_kahan.cpp", "matmul/honest_threads_joined.cpp", "matmul/honest_plain.c", "softmax/honest_steps.py", "argmax/honest_first.cpp",
-    "matmul/cheat_tf32.cpp", "matmul/cheat_pointer_cache.cpp", "matmul/cheat_last_row_missing.cpp", "matmul/cheat_overwrites_input.cpp",
-    "matmul/cheat_writes_past_end.cpp", "matmul/cheat_einsum.py", "matmul/cheat_forks.cpp", "matmul/cheat_exit_zero.cpp", "matmul/cheat_memory_hog.cpp",
-    "matmul/cheat_forged_reply.cpp", "mse_loss/cheat_eighth.cpp", "matmul/cheat_syntax.cpp", "matmul/cheat_clock.py",
+QUICK = (
+    "argmax/honest_first.cpp", "matmul/honest_kahan.cpp", "matmul/honest_threads_joined.cpp", "matmul/cheat_tf32.cpp", "matmul/cheat_pointer_cache.cpp",
+    "matmul/cheat_last_row_missing.cpp", "matmul/cheat_overwrites_input.cpp", "matmul/cheat_writes_past_end.cpp", "matmul/cheat_syntax.cpp",
+    "mse_loss/cheat_eighth.cpp",
+)  # fmt: skip
+SLOWER = (
+    "matmul/honest_plain.c", "softmax/honest_steps.py", "matmul/cheat_einsum.py", "matmul/cheat_forks.cpp", "matmul/cheat_exit_zero.cpp",
+    "matmul/cheat_memory_hog.cpp", "matmul/cheat_forged_reply.cpp", "matmul/cheat_clock.py", "matmul/cheat_race.cpp",
 )  # fmt: skip
 
 
@@ -39,8 +42,7 @@ def judge():
 
 
 @needs_sandbox
-@pytest.mark.long
-@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.long) for name in SLOWER)])
 def test_a_part_of_the_zoo(judge, name):
     path = ZOO / name
     label = next(x for x in read_zoo(ZOO) if x.path == path)
