@@ -144,8 +144,22 @@ class _Walk:
             self.leave()
         elif isinstance(s, (t.Comment, t.Pragma)):
             pass
+        elif isinstance(s, (t.Break, t.Continue)):
+            self.exact = False  # what follows is taken to run: more is touched, never less
+        elif isinstance(s, (t.While, t.DoWhile)):
+            self.unknown_rounds(s)
         else:
             raise Unknown(type(s).__name__)
+
+    def unknown_rounds(self, s: t.While | t.DoWhile) -> None:
+        """A loop of unknown length: one round, in which what it changes is unknown."""
+        self.exact = False
+        for n in t.walk((s,)):
+            target = n.target if isinstance(n, t.Assign) else n.value if isinstance(n, t.Unary) and n.op in ("++", "--") else None
+            if isinstance(target, t.Name):
+                self.env[target.text] = None
+        self.value(s.cond)
+        self.arm(self.mask, s.body)
 
     def leave(self) -> None:
         raise _Stop

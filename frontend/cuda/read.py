@@ -6,7 +6,9 @@ host code, file-scope symbols and macros. What stands inside a kernel and cannot
 
 from __future__ import annotations
 
+import ast
 import functools
+import operator
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -36,6 +38,8 @@ def read(source: str, *, host: bool = False) -> t.CudaFile:
 
 
 _HEADS = ("__global__", "__device__", "__host__", "__forceinline__", "__noinline__")
+_DEFINED = {"__CUDA_ARCH__": 900, "__CUDACC__": 1, "__NVCC__": 1, "__CUDACC_VER_MAJOR__": 12, "CUDART_VERSION": 12000, "CUDA_VERSION": 12000}
+_LESS = re.compile(rb"(?<=[\w)\]])(\s*)<(?![<=])(?=[^<>;{}]*(?:;|&&|\|\||\?))")
 _QUALIFIERS = ("type_qualifier", "storage_class_specifier")
 
 
@@ -43,7 +47,7 @@ class _Reader:
     def __init__(self, source: str, host: bool = False):
         self.source, self.host = source, host
         self.bytes = source.encode()
-        self.root = _parser().parse(self.bytes).root_node
+        self.root = _parser().parse(unambiguous(self.bytes)).root_node
 
     def file(self) -> t.CudaFile:
         functions, symbols, macros = [], [], []
@@ -184,6 +188,30 @@ class _Reader:
             raise self.fail(n, f"`{words}` inside a function")
         return [t.Pragma(words[len("#pragma") :].strip(), line)]
 
+    def _preproc_if(self, n: Any, line: int) -> list[t.Stmt]:
+        """`#if __CUDA_ARCH__ >= 300`: the device code of a recent GPU and compiler is meant."""
+        condition = n.child_by_field_name("condition")
+        met = _decided(self.text(condition)) if condition is not None else None
+        if met is None:
+            raise self.fail(n, f"`#if {self.text(condition) if condition is not None else ''}` inside a function")
+        return self._alternative(n, met, {condition.start_byte})
+
+    def _preproc_ifdef(self, n: Any, line: int) -> list[t.Stmt]:
+        name = n.child_by_field_name("name")
+        known = self.text(name) in _DEFINED
+        return self._alternative(n, known == self.text(n).startswith("#ifdef"), {name.start_byte})
+
+    def _alternative(self, n: Any, met: bool, heads: set[int]) -> list[t.Stmt]:
+        other = n.child_by_field_name("alternative")
+        if met:
+            inner = [c for c in n.named_children if c.start_byte not in heads and (other is None or c.start_byte != other.start_byte)]
+            return [s for c in inner for s in self.statement(c)]
+        if other is None:
+            return []
+        if other.type != "preproc_else":
+            raise self.fail(other, "`#elif` inside a function")
+        return [s for c in other.named_children for s in self.statement(c)]
+
     def _expression_statement(self, n: Any, line: int) -> list[t.Stmt]:
         inner = [c for c in n.named_children if c.type != "comment"]
         return [t.Evaluate(self.expression(inner[0]), line)] if inner else []
@@ -299,7 +327,10 @@ class _Reader:
         parts: list[str | t.Expr] = []
         at = n.start_byte
         for child in n.named_children:
-            if child.type in _EXPRESSIONS or child.type == "parenthesized_expression":
+            if child.type == "parenthesized_expression":
+                parts += [self.bytes[at : child.start_byte].decode() + "(", self.expression(child)]
+                at = child.end_byte - 1
+            elif child.type in _EXPRESSIONS:
                 parts += [self.bytes[at : child.start_byte].decode(), self.expression(child)]
                 at = child.end_byte
         return t.Opaque((*(p for p in parts if p != ""), self.bytes[at : n.end_byte].decode()))
@@ -374,6 +405,40 @@ class _Reader:
                 stop=n.end_byte,
                 line=n.start_point[0] + 1,
             )
+
+
+def unambiguous(source: bytes) -> bytes:
+    """The same bytes with `>` for each `<` that surely compares: the grammar takes `a < b && c >= d` for a template.
+
+    The two have one precedence, and every text is cut from the original, so the tree is the right one."""
+    return _LESS.sub(lambda m: m[1] + b">", source)
+
+
+def _decided(condition: str) -> bool | None:
+    """The value of a preprocessor condition; None where it is more than comparisons of known macros."""
+    text = re.sub(r"defined\s*\(?\s*(\w+)\s*\)?", lambda m: str(int(m[1] in _DEFINED)), condition)
+    text = re.sub(r"[A-Za-z_]\w*", lambda m: str(_DEFINED.get(m[0], 0)), text)
+    text = text.replace("&&", " and ").replace("||", " or ")
+    try:
+        return _truth(ast.parse(re.sub(r"!(?!=)", " not ", text).strip(), mode="eval").body)
+    except (SyntaxError, KeyError, TypeError):
+        return None
+
+
+_COMPARISONS = {ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Eq: operator.eq, ast.NotEq: operator.ne}
+
+
+def _truth(e: ast.expr) -> Any:
+    if isinstance(e, ast.Constant):
+        return e.value
+    if isinstance(e, ast.BoolOp):
+        values = [bool(_truth(v)) for v in e.values]
+        return all(values) if isinstance(e.op, ast.And) else any(values)
+    if isinstance(e, ast.UnaryOp) and isinstance(e.op, ast.Not):
+        return not _truth(e.operand)
+    if isinstance(e, ast.Compare) and len(e.ops) == 1:
+        return _COMPARISONS[type(e.ops[0])](_truth(e.left), _truth(e.comparators[0]))
+    raise TypeError(type(e).__name__)
 
 
 _EXPRESSIONS = {

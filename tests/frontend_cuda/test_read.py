@@ -25,6 +25,9 @@ STATEMENTS = [
     "auto f = [&](int z) { return z + 1; };",
     "float acc[2] = {0.f, 1.f};",
     "float r(3.0f);",
+    "if (h >= 0 && h < n && w >= 0 && w < m) { x[0] = 1; }",
+    "v = sum<float>(a) < b && c > d;",
+    "n = sizeof(float) * (a + 1);",
     "v.x = warp_sum<float, 32>(v.y) + std::max(a, b);",
 ]
 
@@ -57,6 +60,12 @@ torch::Tensor forward(torch::Tensor x) {
     assert (site.kernel, site.owner, len(site.configuration), len(site.args)) == ("k", "forward", 4, 3)
     assert file.macros == (("TILE", "16"),)
     assert file.symbols[0][0].declarators[0].name == "weights"
+
+
+@pytest.mark.parametrize("condition, taken", [("__CUDA_ARCH__ >= 700", "1"), ("!defined(__CUDACC_VER_MAJOR__) || (__CUDACC_VER_MAJOR__ < 9)", "2"), ("OTHER", "2")])
+def test_alternatives_are_taken_as_a_recent_gpu_would(condition, taken):
+    body = read(f"__device__ int f() {{\n#if {condition}\n  return 1;\n#else\n  return 2;\n#endif\n}}").functions[0].body
+    assert text.body(body) == [f"return {taken};"]
 
 
 def test_what_cannot_be_read_is_named_with_its_line():

@@ -19,7 +19,7 @@ from .inline import assigned
 from .places import Places
 from .quotients import Quotients
 from .shape import element_loops
-from .sync import COLLECTIVES
+from .sync import COLLECTIVES, UNSUPPORTED
 from .uniform import own_escapes
 
 
@@ -58,7 +58,7 @@ def _has_other(body: t.Body) -> bool:
     for n in t.walk(body):
         if isinstance(n, t.Declare) and ("__shared__" in n.qualifiers or "static" in n.qualifiers):
             return True
-        if isinstance(n, t.Call) and t.called(n) in COLLECTIVES:
+        if isinstance(n, t.Call) and (t.called(n) in COLLECTIVES or t.called(n) in UNSUPPORTED):
             return True
     return False
 

@@ -1,0 +1,215 @@
+"""Fission by hand-written kernels: what it makes agrees with the emulator, reads as stated, and what it cannot do is refused with line and reason."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import warploom
+from typer.testing import CliRunner
+from warploom.backends.cpu.fission.kernel import Geometry, kernel_code
+from warploom.backends.cpu.fission.verify import verify
+from warploom.cli import app
+from warploom.frontend.cuda.raising import NotRaised, raise_kernel
+from warploom.frontend.cuda.read import UnsupportedCuda, read
+from warploom.ir.interpret import run_program
+from warploom.transpiler import transpile_file
+
+KERNELS = {
+    "tree": (
+        "grid=3;block=64",
+        """__global__ void k(const float* x, float* y) {
+  __shared__ float s[64];
+  int t = threadIdx.x;
+  s[t] = x[blockIdx.x * 64 + t];
+  __syncthreads();
+  for (int o = 32; o > 0; o >>= 1) { if (t < o) s[t] += s[t + o]; __syncthreads(); }
+  if (t == 0) y[blockIdx.x] = s[0];
+}""",
+    ),
+    "warp reduction in a function, then in one warp": (
+        "grid=2;block=128",
+        """template <typename T> __device__ T warp_sum(T v) { for (int o = 16; o > 0; o /= 2) v += __shfl_down_sync(0xffffffff, v, o); return v; }
+__global__ void k(const float* x, float* y) {
+  __shared__ float part[4];
+  int t = threadIdx.x, lane = t % 32, w = t / 32;
+  float v = warp_sum(x[blockIdx.x * 128 + t]);
+  if (lane == 0) part[w] = v;
+  __syncthreads();
+  if (w == 0) { v = lane < 4 ? part[lane] : 0.f; v = warp_sum<float>(v); if (lane == 0) y[blockIdx.x] = v; }
+}""",
+    ),
+    "tiles and an early return": (
+        "grid=2,2;block=8,8",
+        """#define T 8
+__global__ void k(const float* a, const float* b, float* c, int n) {
+  __shared__ float A[T][T], B[T][T + 1];
+  int row = blockIdx.y * T + threadIdx.y, col = blockIdx.x * T + threadIdx.x;
+  float sum = 0.f;
+  for (int m = 0; m < 2; ++m) {
+    A[threadIdx.y][threadIdx.x] = a[row * 16 + m * T + threadIdx.x];
+    B[threadIdx.y][threadIdx.x] = b[(m * T + threadIdx.y) * 16 + col];
+    __syncthreads();
+    for (int k = 0; k < T; ++k) sum += A[threadIdx.y][k] * B[k][threadIdx.x];
+    __syncthreads();
+  }
+  if (row == 15) return;
+  c[row * 16 + col] = sum;
+}""",
+    ),
+    "barriers behind a return of whole blocks": (
+        "grid=4;block=32",
+        """__global__ void k(const int* x, int* y) {
+  __shared__ int s[32];
+  if (blockIdx.x == 2) return;
+  s[threadIdx.x] = x[blockIdx.x * 32 + threadIdx.x];
+  __syncthreads();
+  y[blockIdx.x * 32 + threadIdx.x] = s[31 - threadIdx.x];
+}""",
+    ),
+    "votes and counts": (
+        "grid=1;block=96",
+        """__global__ void k(const int* x, int* y) {
+  int t = threadIdx.x, odd = x[t] & 1;
+  unsigned b = __ballot_sync(0xffffffff, odd);
+  int c = __syncthreads_count(odd), o = __syncthreads_or(odd && t > 90), any = __any_sync(0xffffffff, t == 40);
+  y[t] = (int)(b % 1000) + c * 7 + o * 3 + any;
+}""",
+    ),
+    "threads that leave a loop one by one": (
+        "grid=2;block=32",
+        """__global__ void k(const int* x, int* y) {
+  __shared__ int s[32];
+  int t = threadIdx.x, v = x[blockIdx.x * 32 + t], rounds = 0;
+  for (int i = 0; ; ++i) {
+    unsigned left = __ballot_sync(0xffffffff, i < v % 5);
+    if (left == 0) break;
+    rounds += i < v % 5 ? 2 : 1;
+    if (i == 2) continue;
+    rounds += __shfl_xor_sync(0xffffffff, rounds, 1);
+  }
+  s[t] = rounds; __syncthreads();
+  y[blockIdx.x * 32 + t] = s[(t + 1) % 32] + v;
+}""",
+    ),
+    "volatile warp": (
+        "grid=2;block=32",
+        """__global__ void k(const float* x, float* y) {
+  __shared__ volatile float s[64];
+  int t = threadIdx.x;
+  s[t] = x[blockIdx.x * 32 + t]; s[t + 32] = 0.f;
+  s[t] += s[t + 16]; s[t] += s[t + 8]; s[t] += s[t + 4]; s[t] += s[t + 2]; s[t] += s[t + 1];
+  if (t == 0) y[blockIdx.x] = s[0];
+}""",
+    ),
+    "shared histogram": (
+        "grid=2;block=64",
+        """__global__ void k(const int* x, int* y, int n) {
+  __shared__ int bins[8];
+  if (threadIdx.x < 8) bins[threadIdx.x] = 0;
+  __syncthreads();
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) atomicAdd(&bins[x[i] % 8], 1);
+  __syncthreads();
+  if (threadIdx.x < 8) atomicAdd(&y[threadIdx.x], bins[threadIdx.x]);
+}""",
+    ),
+    "strided over the grid": (
+        "grid=3;block=32",
+        "__global__ void k(const float* x, float* y, int n) { for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += blockDim.x * gridDim.x) y[i] = expf(x[i]) + 1.f; }",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_fission_agrees_with_the_emulator(name, tmp_path):
+    launch, source = KERNELS[name]
+    made = transpile_file(source, launch)
+    verdict = verify(Path(tmp_path / "k.cu"), source, made.text, made.kernels, launch, ())
+    assert verdict.agrees, f"{verdict.max_error}\n{made.text}"
+    assert made.kernels[0].path == "fission"
+
+
+def test_without_a_launch_the_function_takes_one():
+    text = warploom.transpile("__global__ void k(const float* x, float* y, int n) { int i = blockIdx.x * blockDim.x + threadIdx.x; if (i < n) y[i] = x[i]; }")
+    assert "void k(dim3 gridDim, dim3 blockDim, const float* x, float* y, int n)" in text
+    assert "threadIdx" not in text and "__global__" not in text
+
+
+def test_text_of_a_reduction(golden):
+    launch, source = KERNELS["tree"]
+    text = warploom.transpile(source, launch)
+    golden("tree_reduction", text[text.index('extern "C"') :])
+
+
+def test_text_of_an_element_loop(golden):
+    source = """__global__ void k(const float* __restrict__ x, float* __restrict__ y) {
+  // rows of 50, transposed
+  if (blockIdx.x * 4 + (threadIdx.x >> 3) < 25) y[blockIdx.x * 32 + threadIdx.x] = x[((blockIdx.x * 32 + threadIdx.x) % 20) * 10 + (blockIdx.x * 32 + threadIdx.x) / 20];
+}"""
+    text = warploom.transpile(source, "grid=7;block=32")
+    golden("element_loop", text[text.index('extern "C"') :])
+
+
+@pytest.mark.parametrize(
+    "source, reason",
+    [
+        ("__global__ void k(float* x) {\n  thrust::sort(x, x + 1);\n}", "line 2: Thrust"),
+        ("__global__ void k(float* x) {\n  curandState s;\n  curand_init(1, 2, 3, &s);\n}", "line 3: cuRAND"),
+        ("void f() { cublasSgemm(h); }\n__global__ void k(float* x) {}", "line 1: cuBLAS"),
+        ("__global__ void k(float* x) {\n  cub::DeviceReduce::Sum(x);\n}", "device-wide CUB"),
+        ('__global__ void k(float* x) {\n  asm("nop;");\n}', "inline PTX"),
+        ("__global__ void k(int* x) {\n  int v = x[0];\n  switch (v) { case 0: __syncthreads(); break; }\n}", "line 3"),
+        ("__global__ void k(int* x) {\n  auto f = [&] { __syncthreads(); };\n  f();\n}", "lambda"),
+        ("#define SYNC __syncthreads()\n__global__ void k(int* x) { SYNC; }", "macro SYNC"),
+        ("__global__ void k(int* x) {\n  x[0] = __match_any_sync(~0u, 1);\n}", "line 2: no rule for __match_any_sync"),
+        ("__global__ void k(int* x) {\n  x[0] = x[1] > 0 ? __shfl_sync(~0u, x[2], 0) : 0;\n}", "line 2"),
+        ("int main() { return 0; }", "no `__global__`"),
+    ],
+)
+def test_what_has_no_rule_is_refused_by_name_and_line(source, reason):
+    with pytest.raises(UnsupportedCuda) as caught:
+        warploom.transpile(source, "grid=1;block=32")
+    assert reason in str(caught.value)
+
+
+RAISED = {
+    "sums of rows": ("__global__ void k(const float* x, float* y) { int i = threadIdx.x; y[i] = 0.f; for (int j = 0; j < 7; ++j) y[i] += x[i * 7 + j]; }", 8, {"x": 56, "y": 8}),
+    "tree": (KERNELS["tree"][1], 64, {"x": 64, "y": 1}),
+}
+
+
+@pytest.mark.parametrize("name", RAISED)
+def test_raised_programs_compute_the_same(name):
+    source, block, counts = RAISED[name]
+    file = read(source)
+    code = kernel_code(file.kernels[0], file, Geometry((1, 1, 1), (block, 1, 1), 0))
+    program = raise_kernel("k", file.kernels[0].params, counts, code.tree)
+    x = np.random.default_rng(0).random(counts["x"]).astype(np.float32)
+    got = run_program(program, {}, {"x": x, "y": np.zeros(counts["y"], np.float32)})["y"]
+    np.testing.assert_allclose(got, x.reshape(counts["y"], -1).sum(1), rtol=1e-5)
+
+
+def test_what_is_not_affine_is_not_raised():
+    file = read("__global__ void k(const float* x, const int* i, float* y) { y[threadIdx.x] = x[i[threadIdx.x]]; }")
+    code = kernel_code(file.kernels[0], file, Geometry((1, 1, 1), (8, 1, 1), 0))
+    with pytest.raises(NotRaised, match="in-bounds"):
+        raise_kernel("k", file.kernels[0].params, {"x": 8, "i": 8, "y": 8}, code.tree)
+
+
+def test_the_command(tmp_path):
+    launch, source = KERNELS["tree"]
+    path = tmp_path / "tree.cu"
+    path.write_text(f"// warploom-launch: {launch}\n{source}")
+    done = CliRunner().invoke(app, ["transpile", str(path), "-o", str(tmp_path / "tree.cpp"), "--verify", "--json"])
+    answer = json.loads(done.stdout)
+    assert done.exit_code == 0 and answer["verified"] is True
+    assert answer["kernels"][0]["path"] == "fission" and "regions" in answer["kernels"][0]["reason"]
+    assert 'extern "C" void k(' in (tmp_path / "tree.cpp").read_text()
+
+
+def test_the_command_refuses_with_a_code(tmp_path):
+    path = tmp_path / "bad.cu"
+    path.write_text("__global__ void k(float* x) { thrust::sort(x, x + 1); }")
+    done = CliRunner().invoke(app, ["transpile", str(path), "--json"])
+    assert done.exit_code == 1 and json.loads(done.stdout)["error"]["code"] == "WL-E080"
+    assert CliRunner().invoke(app, ["transpile", str(tmp_path / "absent.cu")]).exit_code == 2
