@@ -102,6 +102,7 @@ def _evolved(request: Request, budgets: Budgets, state: State, subject: Subject,
         search = Search(
             subject, proposer(request.proposer, request.model, state, subject_text, budgets.tokens, budgets.cost_usd), state, budgets, bench, request.seed, request.threads, known, listener=told
         )
+        told.accepted = lambda a: keep(request, search, a, state, folder)  # type: ignore[method-assign]
         made = search.run()
         best = finish(request, search, made, state, bench, folder)
     finally:
@@ -165,6 +166,16 @@ def _written_best(request: Request, search: Search, made: Outcome, scripted: Ver
     fields = _fields(request, search, made, made.best, written.strategy, verdict, ended, over, state)
     fields["source_file"] = write_code(folder, search.subject, written.strategy, verdict, request.command)
     return write_best(folder, fields)
+
+
+def keep(request: Request, search: Search, accepted: Accepted, state: State, folder: Path) -> None:
+    """What the judge accepts is in the folder at once, whatever becomes of the run; its speed against others is measured at the end."""
+    c = accepted.individual.candidate
+    strategy = aligned(c, search.board.default.candidate, search.subject.machine)
+    unknown: Json = {"speedup": accepted.verdict.speedup, "interval": [], "baseline": "", "times_ms": {}}
+    fields = _fields(request, search, search.outcome, accepted, strategy, accepted.verdict, unknown, 1 / accepted.individual.ratio, state)
+    fields["source_file"] = write_winner(folder, search.subject, c, strategy, accepted.verdict, request.command)
+    write_best(folder, fields)
 
 
 def run_id(state: State) -> str:

@@ -85,6 +85,7 @@ class Listener:
 
     def started(self, board: Board, floor_s: float) -> None: ...
     def generation(self, board: Board, outcome: Outcome, state: State) -> None: ...
+    def accepted(self, best: Accepted) -> None: ...
     def said(self, line: str) -> None: ...
 
 
@@ -300,7 +301,7 @@ class Search:
         """Once a generation: the best, where it beats what is accepted, is raced against it once more and goes before the judge."""
         decided = self.state.ask("decision", [str(self.board.generation)], lambda keys: {keys[0]: self._decision(exhausted)})
         decision = decided[str(self.board.generation)]
-        self.outcome.stopped = str(decision["stop"])
+        self.outcome.stopped = self._still(str(decision["stop"]), exhausted)
         if decision["judge"]:
             self._judge_best()
 
@@ -308,6 +309,11 @@ class Search:
         stop = self._reason_to_stop(exhausted)
         due = self.state.seconds - self._judged_at > 2 * self._verdict_s
         return {"judge": self._improved() and (due or bool(stop)), "stop": stop}
+
+    def _still(self, stop: str, exhausted: bool) -> str:
+        """A resumed run with a larger budget goes on where the recorded one stopped."""
+        spent = stop in ("time", "evaluations") and not self.state.replaying
+        return self._reason_to_stop(exhausted) if spent else stop
 
     def _at_once(self, best: Individual) -> Verdict:
         """The judge's word now; at the end of the run it is asked for the last word only, see `command.finish`."""
@@ -350,6 +356,8 @@ class Search:
                 self.board.individuals[best.key] = kept
                 self.outcome.best = Accepted(kept, verdict)
                 self.outcome.accepted.append(self.outcome.best)
+                if verdict.trials:
+                    self.listener.accepted(self.outcome.best)
                 word = "accepted" if verdict.trials else "before the judge"
                 self.listener.said(f"{word}: {1 / kept.ratio:.2f}x the default schedule: {best.candidate.strategy.name}")
                 return

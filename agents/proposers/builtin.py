@@ -4,6 +4,7 @@ crossover and mutation of the fittest.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 from ..evolve.board import Board, Individual, Proposal
@@ -31,7 +32,9 @@ class Builtin:
             out += self._known(board, want)
         if self.crossover and board.generation:
             out += self._combined(board, max(1, want // 3))
-        out += self._varied(board, max(want // 2, want - len(out) - 2) if board.generation else want - len(out))
+        out += self._structures(board, max(1, want // 4))
+        out += self._drawn(board, max(1, want // 5))
+        out += self._varied(board, max(want // 3, want - len(out) - 1))
         tries = 0
         while len(out) < want and tries < _TRIES * want:
             tries += 1
@@ -61,6 +64,36 @@ class Builtin:
                     return out
                 if board.is_new(strategy):
                     out.append(Proposal(replace(strategy, bottleneck=_why(board, name)), "decision", (base.key,)))
+        return out
+
+    def _structures(self, board: Board, count: int) -> list[Proposal]:
+        """Two decisions about one node of the graph at once: what is packed, padded or computed again may pay only together."""
+        base, out = board.best, []
+        asked = [(n, v) for n, (own, worth) in sorted(base.candidate.space.items()) if GRAPH_MARK not in n for v in worth if v != base.choices.get(n, own)]
+        pairs = [(a, b) for a, b in itertools.combinations(asked, 2) if a[0] != b[0] and a[0].split()[1] == b[0].split()[1]]
+        if self.guidance:
+            pairs.sort(key=lambda p: -self._promise(board, p[0][0]) - self._promise(board, p[1][0]))
+        else:
+            board.rng.shuffle(pairs)
+        for pair in pairs:
+            if len(out) >= count:
+                break
+            s = Strategy(", ".join(f"{n} = {v}" for n, v in pair)).with_choices({**base.choices, **dict(pair)})
+            if board.is_new(s):
+                out.append(Proposal(replace(s, bottleneck=_why(board, pair[0][0])), "decision", (base.key,)))
+        return out
+
+    def _drawn(self, board: Board, count: int) -> list[Proposal]:
+        """Many decisions at once, for what no single step leads to."""
+        out: list[Proposal] = []
+        for _ in range(_TRIES):
+            if len(out) >= count:
+                break
+            parent = board.best if board.rng.random() < 0.5 else board.default
+            space = parent.candidate.space
+            s = several(parent, space, board.rng, max(2, len(space) // 2))
+            if board.is_new(s):
+                out.append(Proposal(s, "mutation", (parent.key,)))
         return out
 
     def _spread(self, moves: list[tuple[str, int, Strategy]]) -> list[tuple[str, int, Strategy]]:
