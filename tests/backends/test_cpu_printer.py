@@ -56,6 +56,66 @@ def matmul(M: dim[1, 64], N: dim[1, 256], K: dim[1, 64], A: f32[M, K], B: f32[K,
 )
 kernel(
     """
+def dot_bytes(M: dim[1, 64], A: u8[M, 24], B: i8[2, 6, 16, 4], C: i32[M, 32]):
+    for jo in block(2):
+        for io in block((M + 2) // 3):
+            acc: local.i32[3, 16]
+            for i in unroll(3):
+                for j in vector(16):
+                    acc[i, j] = 7
+            for k in serial(6):
+                for i in unroll(3):
+                    if io * 3 + i < M:
+                        vnni16(acc[i, 0], A[io * 3 + i, k * 4], B[jo, k, 0, 0])
+            for i in unroll(3):
+                if io * 3 + i < M:
+                    for j in vector(16):
+                        C[io * 3 + i, jo * 16 + j] = acc[i, j]
+""",
+    {"M": 7},
+    {"M": 1},
+)
+kernel(
+    """
+def dot_bfloat(M: dim[1, 64], A: bf16[M, 8], B: bf16[2, 4, 16, 2], C: f32[M, 32]):
+    for i in block(M):
+        acc: local.f32[2, 16]
+        for jo in unroll(2):
+            for j in vector(16):
+                acc[jo, j] = 0.0
+        for k in serial(4):
+            for jo in unroll(2):
+                bf16dot16(acc[jo, 0], A[i, k * 2], B[jo, k, 0, 0])
+        for jo in unroll(2):
+            for j in vector(16):
+                C[i, jo * 16 + j] = acc[jo, j]
+""",
+    {"M": 5},
+)
+kernel(
+    """
+def by_rows(M: dim[1, 64], N: dim[1, 64], x: f32[M, N], y: f32[M, N]):
+    match M:
+        case within(1, 3) | within(9, 12):
+            for i in block(M):
+                for j in serial(N):
+                    y[i, j] = x[i, j] * 2.0
+        case within(3, 9) | within(12, 65):
+            t: scratch.f32[M, N]
+            for i in block(M):
+                for j in serial(N):
+                    t[i, j] = x[i, j] + 1.0
+            for i in block(M):
+                for j in serial(N):
+                    y[i, j] = t[i, j] * 2.0 - 2.0
+""",
+    {"M": 2, "N": 5},
+    {"M": 3, "N": 7},
+    {"M": 10, "N": 3},
+    {"M": 40, "N": 20},
+)
+kernel(
+    """
 def private_scratch(M: dim[1, 64], A: f32[M, 20], C: f32[M, 20]):
     for i in block(M):
         row: scratch.f32[20 + M]
