@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .reference import Description
 
 _MEMORY = "/dev/shm"
+BASELINE = {"python": "eager", "graph": "the graph in torch", "kernel": "the text as C"}
 SHAPE_S = 0.5  # of the reference's time at each further shape
 
 
@@ -98,6 +99,8 @@ class Judge:
                 return rejected([refused], **seen, seconds=time.perf_counter() - started) if refused else rejected([])
             stack.callback(maker.close)
             verdict = self._judged(opening.reference, description, maker, started, seen)
+            if verdict.measured:
+                verdict = replace(verdict, measured=replace(verdict.measured, baseline=BASELINE[task.kind]))
             return self._at_other_shapes(task, maker, verdict) if verdict.accepted else verdict
 
     def verdict_against(self, name: str, reference, description, maker: Maker) -> Verdict:

@@ -105,7 +105,7 @@ def unavailable() -> tuple[str, str] | None:
     if probe.returncode:
         why = said.decode(errors="replace").strip().splitlines()
         return (
-            f"bubblewrap fails: {why[-1] if why else 'no message'}",
+            why[-1] if why else "bubblewrap ends without a message",
             "allow user namespaces, or accept the risk with --unsafe-no-sandbox",
         )
     return None

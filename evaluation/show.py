@@ -20,7 +20,8 @@ def panel(verdict: Verdict) -> Group:
 
 def _head(verdict: Verdict) -> Text:
     word, style = ("ACCEPTED", "bold green") if verdict.accepted else ("REJECTED", "bold red")
-    speed = f"  {verdict.speedup:.2f}x eager" if verdict.speedup and verdict.accepted else ""
+    against = verdict.measured.baseline if verdict.measured else "eager"
+    speed = f"  {verdict.speedup:.2f}x {against}" if verdict.speedup and verdict.accepted else ""
     return Text.assemble((word, style), f"  {verdict.candidate} for {verdict.task}", (speed, "bold"))
 
 
