@@ -330,9 +330,9 @@ def _reduction(e: t.Assign) -> tuple[str, t.Expr]:
     value = e.value
     if e.op == "=" and isinstance(value, t.Binary) and value.op in "+*" and value.left == e.target and not _mentions(value.right, e.target):
         return {"+": "add", "*": "mul"}[value.op], value.right
-    if e.op == "=" and isinstance(value, t.Call) and t.called(value) in ("max", "min", "fmaxf", "fminf") and value.args[0] == e.target:
-        if not _mentions(value.args[1], e.target):
-            return t.called(value).strip("f"), value.args[1]
+    extreme = isinstance(value, t.Call) and t.called(value) in ("max", "min", "fmaxf", "fminf") and value.args[0] == e.target
+    if e.op == "=" and extreme and isinstance(value, t.Call) and not _mentions(value.args[1], e.target):
+        return t.called(value).strip("f"), value.args[1]
     return "", value
 
 

@@ -67,9 +67,12 @@ def kernel_code(kernel: t.Function, file: t.CudaFile, geometry: Geometry, *, nam
     body, places = _flat_axes(prepared, places, geometry)
     prepared = replace(prepared, body=body)
     returns = {f.name: f.returns for f in file.functions}
+    aliases = [s for s in body if _is_alias(s)]
+    body = tuple(s for s in body if not _is_alias(s))
+    prepared = replace(prepared, body=body)
     line = linear_loop(prepared, places, geometry, _waits)
     if line is not None:
-        return _code(kernel, geometry, line, [], "no barrier: one loop over the elements", 1, name, linkage)
+        return _code(kernel, geometry, [*aliases, *line], [], "no barrier: one loop over the elements", 1, name, linkage)
     lowered = Lowering(prepared, returns).lower(body)
     referenced = _by_reference(lowered.body, file) | frozenset(lowered.sent)
     declared = _declared(prepared, lowered.body)
@@ -83,10 +86,17 @@ def kernel_code(kernel: t.Function, file: t.CudaFile, geometry: Geometry, *, nam
         split.items = turn(split.items, uniform, places.thread.get(block.axes, "tx"))
     assembled = Assembler(split, lowered, places, uniform, block, declared, returns).run()
     why = f"split at barriers into {regions} regions" if _waits(lowered.body) else "no barrier: blocks in parallel, threads in loops"
-    return _code(kernel, geometry, _blocks(assembled.body, places, geometry), assembled.dynamic, why, regions, name, linkage)
+    return _code(kernel, geometry, [*aliases, *_blocks(assembled.body, places, geometry)], assembled.dynamic, why, regions, name, linkage)
 
 
 _INTEGERS = frozenset(("int", "unsigned", "unsigned int", "int64_t", "size_t", "long", "bool", "int32_t", "uint32_t", "long long", "short", "char", "uint64_t"))
+
+
+def _is_alias(s: Any) -> bool:
+    """`using T = ...;` and the like, which stand before everything in the function."""
+    if not isinstance(s, t.Evaluate) or not isinstance(s.value, t.Opaque) or not isinstance(s.value.parts[0], str):
+        return False
+    return s.value.parts[0].split()[:1] in (["using"], ["typedef"], ["static_assert"], ["struct"])
 
 
 def _waits(node: Any) -> bool:
