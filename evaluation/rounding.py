@@ -24,6 +24,7 @@ SPREADS = {"var", "std", "var_mean", "std_mean"}
 SUMS = {"sum", "mean", "nansum"}
 AVERAGES = {"avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d"}
 SCANS = {"cumsum"}
+SCATTERED = {"scatter_add", "scatter_reduce", "index_add"}  # (base, axis, index, terms)
 PRODUCTS = {"prod", "cumprod"}
 COMPOSITE = {
     "native_layer_norm", "native_group_norm", "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_functional",
@@ -162,6 +163,12 @@ class Disturbed(TorchDispatchMode):
         if name in SCANS:
             x, dim = args[0], args[1]
             return self._terms(_present(x).cumsum(dim), head, (x * x).cumsum(dim), _repeats(x))
+        if name in SCATTERED and (name != "scatter_reduce" or args[4] == "sum"):
+            base, axis, index, terms = (
+                a.double() if isinstance(a, torch.Tensor) and a.is_floating_point() else a for a in args[:4]
+            )
+            count = func(torch.ones_like(base), axis, index, _present(terms), *args[4:], **kwargs)
+            return self._terms(count, head, func(base * base, axis, index, terms * terms, *args[4:], **kwargs), _repeats(terms))
         if name in PRODUCTS:
             n = max(args[0].shape[args[1]] if len(args) > 1 and args[0].ndim else args[0].numel(), 1)
             return u * (n + 2) * head.abs()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from warploom.evaluation.reference import Reference
+from warploom.evaluation.rounding import Disturbed
 from warploom.evaluation.task import Task
 
 TASKS = {
@@ -106,3 +107,15 @@ def test_weights_are_moved_from_zero_and_one(tmp_path):
     assert state["n.bias"].abs().max() > 0.01
     assert (state["n.running_var"] > 0).all()
     assert state["n.num_batches_tracked"].dtype == torch.int64
+
+
+def test_what_is_scattered_together_is_a_sum():
+    terms = torch.randn(4096, dtype=torch.float64)
+    index, base = torch.zeros(4096, dtype=torch.int64), torch.zeros(1, dtype=torch.float64)
+    amplitudes = []
+    for run in (lambda: terms.sum(0, keepdim=True), lambda: base.scatter_add(0, index, terms), lambda: base.index_add(0, index, terms),
+                lambda: base.scatter_reduce(0, index, terms, "sum")):  # fmt: skip
+        with Disturbed(2.0**-24, 1, False, silent=True) as mode:
+            run()
+        amplitudes.append(float(mode.amplitude))
+    assert amplitudes[1:] == pytest.approx([amplitudes[0]] * 3, rel=0.05)
