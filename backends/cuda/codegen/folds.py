@@ -5,8 +5,8 @@ Comes in: a monoid and the registers that hold each thread's partial result. Goe
 
 from __future__ import annotations
 
-from ....ir.expr import as_int
-from ....ir.kernel import Alloc, Body, If, Reduce, Store
+from ....ir.expr import as_int, loads
+from ....ir.kernel import Alloc, Body, If, Reduce, Store, expressions, statements
 from ....ir.monoid_terms import identity_terms
 from ....passes.regions import Nest
 from .thread import Thread, UnsupportedOnGpu
@@ -89,6 +89,7 @@ class Folds(Thread):
                 inside = f"{inside} && {self.value(guard.cond, 'b1').inside(5)}"
             identity = self.number(getattr(identity_terms(scan.monoid)[0], "value", 0), dtype).text
             self.line(f"{kind} {running} = {identity};")
+            before = self._declared_across(before, scan, after)
             with self.writer.block(f"if ({inside})"):
                 self.body(before)
                 self.line(f"{running} = {self.cast(self.value(scan.values[0], dtype), dtype).text};")
@@ -100,6 +101,15 @@ class Folds(Thread):
         if shared:
             with self.writer.block("if (threadIdx.x == 0)"):
                 self.assign(target, Value(carry, 12, dtype))
+
+    def _declared_across(self, before: Body, scan: Reduce, after: Body) -> Body:
+        """Declares the registers that are set before the scan and read after it, which stand in blocks of their own; gives the other statements."""
+        read = {x.buffer for s in statements(after) for e in expressions(s) for x in loads(e)} - {scan.running[0].buffer}
+        kept = [s for s in before if isinstance(s, Alloc) and s.buffer.name in read]
+        for s in kept:
+            self.alloc(s.buffer)
+            self.declare(self.waiting.pop(s.buffer.name))
+        return tuple(s for s in before if s not in kept)
 
     def assign_running(self, scan: Reduce, running: str, dtype: str, own: list[Alloc]) -> None:
         place = scan.running[0]
