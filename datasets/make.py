@@ -195,7 +195,7 @@ def _c(work: _Work, style: Style, given: Sequence[Case]) -> _C | Refusal:
     ratio, low, high = times.ratios[best]
     measured = {
         "c_us": times.microseconds[best], "naive_c_us": times.microseconds[0], "speedup": ratio, "interval": [low, high], "baseline": "c_naive",
-        "threads": 1, "machine": cpu_machine().name, "cuda_us": None, "others": {n: times.microseconds[k] for k, n in enumerate(order)},
+        "threads": 1, "clock": "processor time", "machine": cpu_machine().name, "cuda_us": None, "others": {n: times.microseconds[k] for k, n in enumerate(order)},
     }  # fmt: skip
     strategy = {"name": name.rstrip("0123456789"), "chosen_by": "measurement", "among": order, **_texts(modules[name])}
     return _C(sides[name], sides["naive"], strategy, {"accepted": True, "by": "native", **_worst(kept)}, kept, measured)

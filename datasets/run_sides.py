@@ -93,16 +93,17 @@ def _entry(library: Path):
     return entry
 
 
-def time_c(libraries: Sequence[Path], arrays: Sequence[np.ndarray], outputs: Sequence[Array], threads: int = 1) -> Times:
-    """The libraries in turn, round by round, on the same arrays."""
-    return in_child(lambda: _limited(lambda: _timed(libraries, arrays, outputs, threads)))
+def time_c(libraries: Sequence[Path], arrays: Sequence[np.ndarray], outputs: Sequence[Array]) -> Times:
+    """The libraries in turn, round by round, on the same arrays, one thread each. The clock is that of the thread's processor time: other workers
+    compile meanwhile."""
+    return in_child(lambda: _limited(lambda: _timed(libraries, arrays, outputs)))
 
 
-def _timed(libraries: Sequence[Path], arrays: Sequence[np.ndarray], outputs: Sequence[Array], threads: int) -> Times:
+def _timed(libraries: Sequence[Path], arrays: Sequence[np.ndarray], outputs: Sequence[Array]) -> Times:
     made = [poisoned(o.shape, np.dtype(o.dtype)) for o in outputs]
     pointers = [ctypes.c_void_p(a.ctypes.data) for a in (*arrays, *made)]
     entries = [_entry(p) for p in libraries]
-    ctypes.CDLL(None).omp_set_num_threads(threads)
+    ctypes.CDLL(None).omp_set_num_threads(1)
     counts = [_count(e, pointers) for e in entries]
     rounds = np.array([[_seconds(e, pointers, n) for e, n in zip(entries, counts)] for _ in range(ROUNDS)])
     ratios = np.sort(rounds[:, :1] / rounds, axis=0)
@@ -119,10 +120,10 @@ def _count(entry, pointers) -> int:
 
 
 def _seconds(entry, pointers, calls: int) -> float:
-    start = time.perf_counter()
+    start = time.thread_time()
     for _ in range(calls):
         entry(*pointers)
-    return (time.perf_counter() - start) / calls
+    return (time.thread_time() - start) / calls
 
 
 # ------------------------------------------------------------------------------------------------ CUDA, emulated

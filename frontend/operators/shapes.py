@@ -22,16 +22,19 @@ HEADS = (1, 2, 3, 4, 6, 8, 12, 16)
 HEAD_WIDTHS = (16, 24, 32, 40, 48, 64, 80, 96, 128)
 MOST = {"any": 1 << 18, "rows": 1 << 18, "matrix": 1 << 16, "sequence": 1 << 16, "signal": 1 << 17, "image": 1 << 17, "volume": 1 << 16, "heads": 1 << 15}
 """Elements that an operand has at most at scale 1: what the emulator can watch access by access in a second or so."""
-LEAST = 1 << 10
+LEAST = {"any": 1 << 14, "rows": 1 << 14, "matrix": 1 << 12, "sequence": 1 << 13, "signal": 1 << 14, "image": 1 << 14, "volume": 1 << 13, "heads": 1 << 12}
+"""Elements that most operands have at least at scale 1: smaller ones are a matter of microseconds."""
+_SMALL = 1 << 8
 _TRIES = 40
 
 
 def draw_shape(pick: Pick, kind: str) -> Shape:
-    """A shape of the kind with between LEAST and MOST elements (times the scale)."""
+    """A shape of the kind with between LEAST and MOST elements (times the scale), some smaller."""
     most = max(64.0, MOST[kind] * pick.scale)
+    least = min(_SMALL if pick.chance(0.12) else LEAST[kind], most / 4)
     best: Shape = _DRAW[kind](pick)
     for _ in range(_TRIES):
-        if LEAST * min(1.0, pick.scale) <= math.prod(best) <= most:
+        if least <= math.prod(best) <= most:
             return best
         shape = _DRAW[kind](pick)
         best = shape if not 0 < math.prod(best) <= most or math.prod(shape) <= most else best
