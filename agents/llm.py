@@ -161,8 +161,9 @@ class Litellm:
     def _known_price(self) -> tuple[float, float] | None:
         with contextlib.suppress(Exception):  # litellm raises whatever it likes for a model that it does not list
             info = self._litellm.get_model_info(self.name)
-            if info.get("input_cost_per_token") is not None:
-                return 1e6 * info["input_cost_per_token"], 1e6 * (info.get("output_cost_per_token") or 0.0)
+            cost_in, cost_out = info.get("input_cost_per_token"), info.get("output_cost_per_token")
+            if cost_in is not None:
+                return 1e6 * cost_in, 1e6 * (cost_out or 0.0)
         return None
 
 
@@ -174,7 +175,6 @@ def _import_litellm():
     except ImportError:
         raise MissingTool("litellm is not installed", hint="pip install 'warploom[llm]'") from None
     litellm.suppress_debug_info = True
-    litellm.telemetry = False
     logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     return litellm
@@ -203,7 +203,7 @@ def _pause(error: Exception, attempt: int, jitter: random.Random) -> float:
     """Seconds before the next request: what the server says, else doubling with jitter."""
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     with contextlib.suppress(TypeError, ValueError):
-        return min(60.0, max(0.0, float(headers.get("retry-after"))))
+        return min(60.0, max(0.0, float(headers.get("retry-after") or "none")))
     return min(30.0, 0.5 * 2**attempt) * (0.5 + jitter.random())
 
 

@@ -30,7 +30,7 @@ def drawing_script() -> str:
     _altair()
     import vl_convert
 
-    return vl_convert.javascript_bundle()
+    return vl_convert.javascript_bundle()  # pyright: ignore[reportCallIssue]
 
 
 def charts(value: dict) -> list[tuple[str, str, dict]]:

@@ -23,9 +23,14 @@ _MOST_ECHO = 1 << 30
 class Answerer(Protocol):
     """`prompted`: whether it reads a prompt; `price`: USD per million tokens (in, out), None where it is not known."""
 
-    name: str
-    prompted: bool
-    price: tuple[float, float] | None
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def prompted(self) -> bool: ...
+
+    @property
+    def price(self) -> tuple[float, float] | None: ...
 
     def ask(self, record: Record, sample: int, messages: Messages, sampling: Sampling, budget: Budget, failed: Failed) -> Reply:
         """One answer. Raises `ModelRefused`, `NoReply`, `BudgetSpent`."""
@@ -150,7 +155,7 @@ class Local:
 
     def _loaded(self):
         if self._model is None:
-            from llama_cpp import Llama
+            from llama_cpp import Llama  # pyright: ignore[reportMissingImports]
 
             self._model = Llama(str(self._weights), n_ctx=self.context, verbose=False)
         return self._model

@@ -250,8 +250,8 @@ class CodeReference:
                 for other in noisy:
                     shift = np.where(np.isfinite(exact), np.abs(other - exact), 0.0)
                     moved = np.maximum(moved, np.nan_to_num(shift, nan=np.inf, posinf=np.inf))
-            wide = [torch.from_numpy(np.ascontiguousarray(x)) for x in (exact, single, moved)]
-            tolerance = tolerance_of(*wide, UNIT).numpy()
+            value, eager, shift = (torch.from_numpy(np.ascontiguousarray(x)) for x in (exact, single, moved))
+            tolerance = tolerance_of(value, eager, shift, UNIT).numpy()
         else:
             unsettled |= np.any([other != exact for other in noisy], axis=0) | (exact != single)
             tolerance = np.full(exact.shape, 1e-9)

@@ -61,7 +61,8 @@ def _record(stem: str, at: int, value: Any) -> Record:
     inputs, outputs = _shapes(value.get("input_shape")), _shapes(value.get("output_shape"))
     attributes = json.dumps(value.get("op_args"))[:2000]
     record = Record(
-        record.id, SUITE, stem, texts["op_name"][:200], cuda=texts["cuda_code"][:MOST_SOURCE], c_code=texts["c_code"][:MOST_SOURCE],
+        record.id, SUITE, stem, str(texts["op_name"])[:200], cuda=str(texts["cuda_code"])[:MOST_SOURCE],
+        c_code=str(texts["c_code"])[:MOST_SOURCE],
         attributes=attributes, topology=_topology(value.get("op_args")), declared=(inputs or (), outputs or ()),
     )  # fmt: skip
     if long:
