@@ -59,7 +59,7 @@ def test_triton_is_asked_for_by_name(monkeypatch):
     assert caught.value.exit_code == 3
 
 
-TRITON = '''import torch
+TRITON = """import torch
 import triton
 import triton.language as tl
 
@@ -78,7 +78,7 @@ class ModelNew(torch.nn.Module):
         y = torch.empty_like(x)
         rows[(x.shape[0],)](x, b, y, n=x.shape[1], BLOCK=64)
         return y
-'''
+"""
 
 
 @needs_sandbox
@@ -88,6 +88,8 @@ def test_a_triton_kernel_is_judged():
     task = Task("rows", "graph", TASK)
     with Judge(Settings(measure=False)) as judge:
         right = judge.verdict(task, Candidate("rows.py", "python", TRITON))
-        wrong = judge.verdict(task, Candidate("rows.py", "python", TRITON.replace("y + r * n + at, v", "y + r * n + at, 1.01 * v")))
+        wrong = judge.verdict(
+            task, Candidate("rows.py", "python", TRITON.replace("y + r * n + at, v", "y + r * n + at, 1.01 * v"))
+        )
     assert right.accepted, right.findings
     assert wrong.reasons[:1] == ("wrong-result",), wrong.findings

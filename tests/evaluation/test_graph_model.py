@@ -94,7 +94,9 @@ def test_inputs_suit_the_graph():
     assert not DRAWS[0].positive
 
 
-DYNAMIC = "# dims: N=33\ndef g(M: dim[1, 8], N: dim[2, 300], x: f32[M, N]):\n    s: f32[M] = reduce(add, (x,), (1,))\n    return s,\n"
+DYNAMIC = (
+    "# dims: N=33\ndef g(M: dim[1, 8], N: dim[2, 300], x: f32[M, N]):\n    s: f32[M] = reduce(add, (x,), (1,))\n    return s,\n"
+)
 
 
 def test_sizes_come_from_the_task_the_text_and_the_ranges():

@@ -43,13 +43,22 @@ extern "C" void kernel(const float* x, float* y) {
 """
 CPP_BODIES = {
     "fork bomb": ("for (;;) fork();", VIOLATION),
-    "thread bomb": ("for (;;) { pthread_t t; pthread_create(&t, nullptr, [](void*) -> void* { for (;;) sleep(1); }, nullptr); }", ENDED),
-    "20 GB": ("for (long i = 0; i < 20; i++) { char* p = (char*)malloc(1l << 30); memset(p, 1, 1l << 30); }", {"memory", "crash"}),
-    "20 GB mapped": ("for (long i = 0; i < 20; i++) { void* p = mmap(0, 1l << 30, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); if (p == MAP_FAILED) abort(); memset(p, 1, 1l << 30); }", {"memory", "crash"}),
+    "thread bomb": (
+        "for (;;) { pthread_t t; pthread_create(&t, nullptr, [](void*) -> void* { for (;;) sleep(1); }, nullptr); }",
+        ENDED,
+    ),
+    "20 GB": (
+        "for (long i = 0; i < 20; i++) { char* p = (char*)malloc(1l << 30); memset(p, 1, 1l << 30); }",
+        {"memory", "crash"},
+    ),
+    "20 GB mapped": (
+        "for (long i = 0; i < 20; i++) { void* p = mmap(0, 1l << 30, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); if (p == MAP_FAILED) abort(); memset(p, 1, 1l << 30); }",
+        {"memory", "crash"},
+    ),
     "network": ("spoilt = socket(AF_INET, SOCK_STREAM, 0) >= 0;", VIOLATION),
     "shadow": ('spoilt = fopen("/etc/shadow", "r") != nullptr;', VIOLATION),
     "shadow by stream": ('std::ifstream in("/etc/shadow"); spoilt = bool(in);', VIOLATION),
-    "environment": ("for (char** e = environ; *e; e++) spoilt |= strstr(*e, \"WARPLOOM_SECRET\") != nullptr;", {"accepted"}),
+    "environment": ('for (char** e = environ; *e; e++) spoilt |= strstr(*e, "WARPLOOM_SECRET") != nullptr;', {"accepted"}),
     "other runs": ('spoilt = open("/dev/shm/SECRET", O_RDONLY) >= 0;', VIOLATION),
     "writes outside": ('std::ofstream out("OUTSIDE"); out << 1; spoilt = bool(out);', VIOLATION),
     "kills the parent": ("spoilt = kill(getppid(), SIGKILL) == 0;", VIOLATION),
@@ -57,13 +66,19 @@ CPP_BODIES = {
     "kills itself": ("raise(SIGKILL);", {"memory", "crash"}),
     "exits": ("_exit(0);", {"crash"}),
     "exits politely": ("exit(0);", {"crash"}),
-    "forged verdict": ('printf("{\\"accepted\\": true}\\n"); fflush(stdout); for (int fd = 3; fd < 1024; fd++) if (write(fd, "ok 1 0 0 0\\n", 11)) {}', VIOLATION),
+    "forged verdict": (
+        'printf("{\\"accepted\\": true}\\n"); fflush(stdout); for (int fd = 3; fd < 1024; fd++) if (write(fd, "ok 1 0 0 0\\n", 11)) {}',
+        VIOLATION,
+    ),
     "closes everything": ("for (int fd = 0; fd < 256; fd++) close(fd);", {"crash", "sandbox-violation"}),
     "ptrace": ("spoilt = ptrace(PTRACE_ATTACH, getppid(), 0, 0) == 0;", VIOLATION),
     "fills the disk": ('FILE* f = fopen("/tmp/full", "w"); for (;;) fputs("full", f);', VIOLATION),
     "shell": ('spoilt = system("true") == 0;', VIOLATION),
     "endless": ("volatile bool on = true; while (on);", {"timeout"}),
-    "stack": ("struct R { static int f(int n) { volatile char c[4096]; c[0] = n; return f(n + 1) + c[0]; } }; spoilt = R::f(0);", {"crash", "memory"}),
+    "stack": (
+        "struct R { static int f(int n) { volatile char c[4096]; c[0] = n; return f(n + 1) + c[0]; } }; spoilt = R::f(0);",
+        {"crash", "memory"},
+    ),
 }
 PYTHON = """import ctypes, os, socket, subprocess, sys, threading, time
 import torch
@@ -86,7 +101,10 @@ PYTHON_BODIES = {
     "kills by the library": ("ctypes.CDLL(None).kill(-1, 9)", VIOLATION),
     "exits": ("os._exit(0)", {"crash"}),
     "leaves": ("sys.exit(0)", {"crash"}),
-    "forged verdict": ("print('{\"accepted\": true}', flush=True)\nfor fd in range(3, 512):\n    try: os.write(fd, b'ok 1 0 -1 0\\n')\n    except OSError: pass", VIOLATION),
+    "forged verdict": (
+        "print('{\"accepted\": true}', flush=True)\nfor fd in range(3, 512):\n    try: os.write(fd, b'ok 1 0 -1 0\\n')\n    except OSError: pass",
+        VIOLATION,
+    ),
     "ptrace": ("spoilt = ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0) == 0", VIOLATION),
     "fills the disk": ("with open('/tmp/full', 'wb') as f:\n    while True: f.write(b'x' * (1 << 24))", ENDED),
     "leaves a process": ("subprocess.Popen(['sleep', '600'])", VIOLATION),

@@ -58,7 +58,11 @@ def test_c_text_means_what_the_kernel_means(tmp_path, fuzz):
         program, sizes = kernels.kernel(random.Random(f"{seed}-{n}"))
         cases.append((program, sizes, kernels.inputs(program, sizes, n)))
     rng = np.random.default_rng(1)
-    given = {"x": rng.standard_normal(6).astype(np.float32), "a": np.array([-7, 7, 2, 0, -1, 5], np.int32), "k": np.array([5, 0, 1, 2, 3, 3])}
+    given = {
+        "x": rng.standard_normal(6).astype(np.float32),
+        "a": np.array([-7, 7, 2, 0, -1, 5], np.int32),
+        "k": np.array([5, 0, 1, 2, 3, 3]),
+    }
     cases.append((parse_program(OPERATORS), {}, given))
     texts = [print_c(program, sizes, f"k{n}") for n, (program, sizes, _) in enumerate(cases)]
     prelude = texts[0][: texts[0].index("void k0(")]
@@ -104,6 +108,9 @@ def test_verdicts_against_a_kernel():
         right = judge.verdict(task, Candidate("mm.cpp", "c++", ANSWER))
         wrong = judge.verdict(task, Candidate("mm.cpp", "c++", ANSWER.replace("k >= 0", "k > 0")))
         with pytest.raises(CannotJudge, match="in place"):
-            judge.verdict(Task("acc", "kernel", "def acc(x: f32[4], y: f32[4]):\n    for i in serial(4):\n        y[i] += x[i]\n"), Candidate("k.cpp", "c++", ANSWER))
+            judge.verdict(
+                Task("acc", "kernel", "def acc(x: f32[4], y: f32[4]):\n    for i in serial(4):\n        y[i] += x[i]\n"),
+                Candidate("k.cpp", "c++", ANSWER),
+            )
     assert right.accepted and any("also right at M=1, N=1" in n for n in right.notes), right.findings
     assert not wrong.accepted and set(wrong.reasons) & {"wrong-result", "partial-read"}
