@@ -67,7 +67,8 @@ class Builtin:
         return out
 
     def _structures(self, board: Board, count: int) -> list[Proposal]:
-        """Two decisions about one node of the graph at once: what is packed, padded or computed again may pay only together."""
+        """Two decisions about one node of the graph at once: what is packed, padded or computed again may pay only together;
+        yes or no before how much."""
         base, out = board.best, []
         asked = [(n, v) for n, (own, worth) in sorted(base.candidate.space.items()) if GRAPH_MARK not in n for v in worth if v != base.choices.get(n, own)]
         pairs = [(a, b) for a, b in itertools.combinations(asked, 2) if a[0] != b[0] and a[0].split()[1] == b[0].split()[1]]
@@ -75,6 +76,8 @@ class Builtin:
             pairs.sort(key=lambda p: -self._promise(board, p[0][0]) - self._promise(board, p[1][0]))
         else:
             board.rng.shuffle(pairs)
+        space = base.candidate.space
+        pairs.sort(key=lambda p: sum(len(space[n][1]) > 2 for n, _ in p))
         for pair in pairs:
             if len(out) >= count:
                 break
