@@ -219,10 +219,10 @@ class Values:
         dtype = settled(common([self.infer(a) for a in e.args[1:]]), want)
         c = self.value(e.args[0], "b1")
         wide = bool(self.varies(e.args[0]))
-        with self.under(c if loads(e.args[1]) else None, wide):
+        sure = set(loads(e.args[0]))  # loaded in any case
+        with self.under(c if set(loads(e.args[1])) - sure else None, wide):
             a = self.value(e.args[1], dtype)
-        no = Value(f"({c.text} == 0)", PRIMARY, "b1")
-        with self.under(no if loads(e.args[2]) else None, wide):
+        with self.under(_negated(c) if set(loads(e.args[2])) - sure else None, wide):
             b = self.value(e.args[2], dtype)
         if isinstance(e.args[1], Const) and isinstance(e.args[2], Const) and dtype not in ("f32", "i32"):
             return Value(f"tl.where({c.text}, {a.text}, {b.text}).to({TYPES[held(dtype)]})", PRIMARY, dtype)
@@ -232,7 +232,7 @@ class Values:
         first = self.value(e.args[0], "b1")
         if e.name == "not":
             return Value(f"{first.inside(SHIFT)} == 0", COMPARE, "b1")
-        guard = first if e.name == "and" else Value(f"({first.text} == 0)", PRIMARY, "b1")
+        guard = first if e.name == "and" else _negated(first)
         with self.under(guard if loads(e.args[1]) else None, bool(self.varies(e.args[0]))):
             second = self.value(e.args[1], "b1")
         symbol, level = INFIX[e.name]
@@ -285,6 +285,10 @@ class Values:
             return Value(f'float("{text}")', PRIMARY, dtype)
         text = repr(float(value)) if dtype in ("f64", "f32", "f16", "bf16") else str(int(value))
         return Value(text, UNARY if text.startswith("-") else PRIMARY, dtype)
+
+
+def _negated(c: Value) -> Value:
+    return Value(f"({c.inside(SHIFT)} == 0)", PRIMARY, "b1")
 
 
 def _joined(conditions: list[Value]) -> Value | None:

@@ -40,6 +40,9 @@ CASES = {
     "batched_matmul": (lambda: F(torch.matmul), lambda: [torch.randn(2, 70, 33), torch.randn(2, 33, 66)]),
     "transposed_matmul": (lambda: F(lambda a, b: a.T @ b.T), lambda: [torch.randn(41, 69), torch.randn(97, 41)]),
     "linear_gelu": (lambda: nn.Sequential(nn.Linear(45, 70), nn.GELU()), lambda: [torch.randn(67, 45)]),
+    "linear_leaky_relu": (
+        lambda: nn.Sequential(nn.Linear(45, 70), nn.LeakyReLU(0.1)), lambda: [torch.randn(33, 45)],
+    ),
     "matrix_vector": (lambda: F(torch.matmul), lambda: [torch.randn(33, 517), torch.randn(517, 1)]),
     "conv2d": (lambda: nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU()), lambda: [torch.randn(2, 3, 19, 23)]),
     "grouped_conv": (lambda: nn.Conv2d(8, 8, 3, groups=8), lambda: [torch.randn(2, 8, 17, 21)]),

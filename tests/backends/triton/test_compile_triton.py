@@ -7,7 +7,7 @@ from warploom.backends.triton.run import available, compile_ahead
 
 pytestmark = pytest.mark.skipif(not available(), reason="Triton is not installed")
 
-QUICK = ("wide_pointwise", "nan", "softmax", "cumsum", "matmul", "max_pool", "integers")
+QUICK = ("wide_pointwise", "nan", "softmax", "cumsum", "matmul", "linear_leaky_relu", "max_pool", "integers")
 
 
 def _check(name, ahead):
