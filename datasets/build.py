@@ -92,6 +92,8 @@ def build(request: Request, show: Show) -> State:
     state = State(request.out)
     try:
         sources = read_sources(request.models, request.avoid)
+        for line in sources.left_out:
+            print(f"left out: {line}", file=sys.stderr)
         state.agree({"seed": str(request.seed), "sources": digest(sources)}, request.resume)
         run = _Run(request, state, show, sources)
         if state.count("pair") < request.count:

@@ -24,20 +24,22 @@ SHORT_US = 20.0
 """Calls shorter than this are left out of speedups: a clock and a loop weigh too much."""
 
 
-def write_card(folder: Path, beside: Path | None = None) -> Path:
-    """Writes README.md and the plots anew; `beside`: a folder of HPCTransEval records whose coverage stands next to ours. Raises Unreadable."""
+def write_card(folder: Path, beside: Path | None = None) -> dict[str, Any]:
+    """Writes README.md and the plots anew; `beside`: a folder of HPCTransEval records whose coverage stands next to ours. Returns the card's numbers.
+    Raises Unreadable."""
     rows = [unpacked(r) for r in read_rows(folder)]
     rejects = read_rows(folder, REJECTS)
     plots = _plots(rows, rejects)
+    facts = _facts(folder, rows, rejects, beside, list(plots))
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    text = environment.get_template("card.md.j2").render(_facts(folder, rows, rejects, beside, list(plots)))
+    text = environment.get_template("card.md.j2").render(facts)
     path = folder / "README.md"
     with writing(folder):
         (folder / "plots").mkdir(exist_ok=True)
         for name, svg in plots.items():
             (folder / "plots" / f"{name}.svg").write_text(svg)
         path.write_text(text)
-    return path
+    return {k: v for k, v in facts.items() if k not in ("columns", "plots")}
 
 
 def _facts(folder: Path, rows: Sequence[dict], rejects: Sequence[dict], beside: Path | None, plots: list[str]) -> dict[str, Any]:
@@ -54,13 +56,17 @@ def _facts(folder: Path, rows: Sequence[dict], rejects: Sequence[dict], beside: 
         "threads": sorted({r["times"]["threads"] for r in rows}), "machines": sorted({r["times"]["machine"] for r in rows}),
         "cuda_machines": sorted({r["provenance"]["cuda_machine"] for r in rows}), "strategies": _strategies(rows),
         "watched": sum(r["verdicts"]["cuda"]["check"] == "clean" for r in rows), "reasons": sorted(Counter(f"{r['code']} ({r['side']})" for r in rejects).items()),
-        "yielded": len(rows) / max(1, len(rows) + len(rejects)), **_work(folder),
+        "processor_seconds": _mean([r["provenance"].get("processor_seconds", 0.0) for r in rows]), "yielded": len(rows) / max(1, len(rows) + len(rejects)), **_work(folder),
     }  # fmt: skip
 
 
 def _strategies(rows: Sequence[dict]) -> list[tuple[str, int, int]]:
     c, cuda = (Counter(r[k]["name"] for r in rows) for k in ("c_strategy", "cuda_strategy"))
     return [(name, cuda[name], c[name]) for name in ("naive", "default", "tuned")]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / max(1, len(values))
 
 
 def _geomean(values: Sequence[float]) -> float:

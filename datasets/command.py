@@ -76,7 +76,8 @@ def run_card(folder: str, beside: str | None, as_json: bool) -> int:
     """Writes README.md and its plots again."""
 
     def work() -> tuple[int, dict[str, Any], str]:
-        path = write_card(Path(folder), Path(beside) if beside else None)
-        return 0, {"ok": True, "card": str(path)}, str(path)
+        numbers = write_card(Path(folder), Path(beside) if beside else None)
+        path = str(Path(folder) / "README.md")
+        return 0, {"ok": True, "card": path, "numbers": numbers}, path
 
     return _guarded(as_json, work)

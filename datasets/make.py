@@ -6,6 +6,7 @@ every input family and held against float64, the CUDA side with every access wat
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -53,12 +54,19 @@ class _Work:
     rng: np.random.Generator
     folder: Path
     seconds: dict[str, float] = field(default_factory=dict)
+    started: float = field(default_factory=lambda: processor_seconds())
 
     def timed(self, name: str, work):
         start = time.perf_counter()
         out = work()
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
         return out
+
+
+def processor_seconds() -> float:
+    """Of this process and of those it has waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
 
 
 def make_pair(program: Program, seed: int) -> Pair | Refusal:
@@ -224,7 +232,8 @@ def _record(work: _Work, seed: int, given: Sequence[Case], cuda, c: _C, style: S
         buffers=side.buffers(graph), c_source=c.side.source, c_entry=ENTRY, c_args=[{"name": n, "type": t, "role": r} for n, t, r in c.side.args],
         c_compile=COMPILE, c_strategy=c.strategy, inputs=inputs, outputs=sums, verdicts={"cuda": verdict, "c": c.verdict}, times=c.times,
         provenance={"warploom": VERSION, "seed": seed, "params": dict(work.program.params), "parent": work.program.parent, "style": style.describe(),
-                    "cuda_machine": MACHINE.name, "seconds": {k: round(v, 2) for k, v in work.seconds.items()}},
+                    "cuda_machine": MACHINE.name, "seconds": {k: round(v, 2) for k, v in work.seconds.items()},
+                    "processor_seconds": round(processor_seconds() - work.started, 2)},
         operators=list(work.program.operators), c_naive=c.naive.source, features=features_of(graph),
     )  # fmt: skip
     return pair.identified()
