@@ -137,8 +137,8 @@ class Judge:
                 except (Ended, build.NotBuilt) as end:
                     return _refused(verdict, [end.finding], other.dims)
                 trial = Trial(Cases(opening.reference, description, SHAPE_S), maker, description, self.threads)
-                findings = self._first_process(trial)
-                trial.close()
+                with contextlib.closing(trial):
+                    findings = self._first_process(trial)
             tried.append(other.dims)
             verdict = replace(verdict, trials=verdict.trials + trial.checked)
             if findings:
