@@ -56,7 +56,7 @@ def cpu_machine() -> Machine:
 def c_side(graph: Graph, module: Module, title: Sequence[str] = (), comments: bool = True) -> CSide:
     """The file of a module that was planned for `cpu_machine()`. Raises NotAPair."""
     refuse_shared(module)
-    code = printed(module, ISA)
+    code = printed(replace(module, steps=(*module.prepare, *module.steps), prepare=()), ISA)
     functions = [_plain(text) if comments else _plain(_bare(text)) for text in code.functions().values()]
     entry = _entry(code, graph)
     body = "\n".join(["namespace wl {", "", *functions, "}  // namespace wl", "", entry, ""])
@@ -104,8 +104,7 @@ def _entry(code: Printed, graph: Graph) -> str:
     each = max((b - a for a, b in zip(memory[::2], memory[1::2])), default=0)
     once = max((2 * a - b for a, b in zip(memory[::2], memory[1::2])), default=0)
     arena = int(bound.offsets[len(bound.offsets) - 1])
-    order = [*range(len(layout.step_launches), len(layout.launches)), *range(len(layout.step_launches))]
-    calls = [_call(code, n, names, bound, arena) for n in order]
+    calls = [_call(code, n, names, bound, arena) for n in range(len(layout.launches))]
     params = [f"const {c_type(_dtype(graph, a.name))}* {a.name}" for a in inputs_of(graph)]
     params += [f"{c_type(_dtype(graph, a.name))}* {a.name}" for a in outputs]
     lines = [f'extern "C" void {ENTRY}({", ".join(params)}) {{']

@@ -104,7 +104,7 @@ def _makes(code: str) -> frozenset[str]:
     if found := re.match(r"using\s+(\w+)", code):
         return frozenset({found[1]})
     if found := re.match(r"(?:static\s+)?(?:inline\s+)?constexpr\s+(?:unsigned\s+)?[\w:<>]+\s+(\w+)\s*(?:\[[^\]]*\]\s*)?=", code):
-        return frozenset({found[1]})
+        return frozenset(re.findall(r"(\w+)\s*(?:\[[^\]]*\]\s*)?=", code))
     if "operator" in code.split("{")[0]:
         return frozenset({re.search(r"\(\s*(\w+)", code)[1]})  # type: ignore[index]
     head = re.sub(r"__attribute__\s*\(\(.*?\)\)", "", code)
