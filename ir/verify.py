@@ -84,7 +84,7 @@ def _variants(p: Program) -> Iterator[Broken]:
     for s, why in faults(p):
         found = True
         yield Broken(s, why, "the ranges of the variants cover every value of the dim, each one once")
-    made = () if found else variants(p)
+    made = [] if found else list(variants(p))
     for s, v in zip(p.body, made):
         if v.program.written() != made[0].program.written():
             yield Broken(s, "this variant does not write the params that the others write")

@@ -13,7 +13,6 @@ from ..ir.kernel import Alloc, For, If, Reduce, Stmt, expressions, reads, statem
 from .draft import Draft, nest_of, stride
 from .pack import tile_rows, tile_width
 
-
 LARGEST_TILE = 64
 """Rows or columns of a packed tile; a larger modulus is the index of a reshaped operand."""
 

@@ -190,9 +190,10 @@ def _closest(extents: list[int], counts: list[int]) -> list[int | None]:
     """Largest extents first, each the smallest count that holds it."""
     free, chosen = list(range(len(counts))), dict[int, int | None]()
     for at in sorted(range(len(extents)), key=lambda i: (-extents[i], i)):
-        chosen[at] = min((i for i in free if counts[i] >= extents[at]), key=lambda i: (counts[i], i), default=None)
-        if chosen[at] is not None:
-            free.remove(chosen[at])
+        best = min((i for i in free if counts[i] >= extents[at]), key=lambda i: (counts[i], i), default=None)
+        chosen[at] = best
+        if best is not None:
+            free.remove(best)
     return [chosen[i] for i in range(len(extents))]
 
 

@@ -366,8 +366,8 @@ class _Walk:
         if e.op == "&" and isinstance(e.value, t.Index):
             base, index = self.value(e.value.base), self.value(e.value.index)
             if isinstance(base, _Pointer):
-                known = base.offset is not None and index is not None
-                return _Pointer(base.parameter, base.offset + index if known else None)
+                known = base.offset is not None and index is not None and not isinstance(index, _Pointer)
+                return _Pointer(base.parameter, base.offset + index if known else None)  # pyright: ignore[reportOptionalOperand, reportOperatorIssue]
             return None
         value = self.value(e.value)
         if value is None or isinstance(value, _Pointer):
@@ -378,7 +378,8 @@ class _Walk:
         value = self.value(e.value)
         if isinstance(e.target, t.Name):
             if e.op != "=":
-                value = self.binary(t.Binary(e.op[:-1], e.target, t.Name("\0")) if self._hold(value) else e.value)
+                self.env["\0"] = value  # the right side, evaluated once, under a name that no program has
+                value = self.binary(t.Binary(e.op[:-1], e.target, t.Name("\0")))
             old = self.env.get(e.target.text)
             if value is not None and self.mask is not True and not isinstance(value, _Pointer):
                 value = np.where(self.mask, value, old) if old is not None and not isinstance(old, _Pointer) else None
@@ -393,10 +394,6 @@ class _Walk:
         else:
             self.value(e.target) if not isinstance(e.target, (t.Index, t.Member, t.Unary)) else self._index_only(e.target)
         return None
-
-    def _hold(self, value: Any) -> bool:
-        self.env["\0"] = value
-        return True
 
     def _index_only(self, e: t.Expr) -> None:
         if isinstance(e, t.Index):
@@ -431,7 +428,7 @@ class _Walk:
             return None
         index = self.value(e.index)
         known = index is not None and not isinstance(index, _Pointer) and base.offset is not None
-        return _Pointer(base.parameter, base.offset + index if known else None)
+        return _Pointer(base.parameter, base.offset + index if known else None)  # pyright: ignore[reportOperatorIssue]
 
     def access(self, e: t.Index, read: bool) -> Any:
         place = self._place(e)
@@ -569,7 +566,7 @@ def _index_names(body: t.Body) -> frozenset[str]:
     for n in t.walk(body):
         if isinstance(n, t.Assign) and not isinstance(n.target, t.Name):
             seeds |= t.names(n.target)
-        elif isinstance(n, t.Assign):
+        elif isinstance(n, t.Assign) and isinstance(n.target, t.Name):
             flows.append((n.target.text, t.names(n.value)))
         elif isinstance(n, t.Declare):
             flows += [(d.name, t.names(d.init)) for d in n.declarators if d.init is not None]

@@ -192,7 +192,7 @@ class _Reader:
         """`#if __CUDA_ARCH__ >= 300`: the device code of a recent GPU and compiler is meant."""
         condition = n.child_by_field_name("condition")
         met = _decided(self.text(condition)) if condition is not None else None
-        if met is None:
+        if condition is None or met is None:
             raise self.fail(n, f"`#if {self.text(condition) if condition is not None else ''}` inside a function")
         return self._alternative(n, met, {condition.start_byte})
 

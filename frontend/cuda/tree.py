@@ -9,7 +9,7 @@ expressions inside it in their places (a lambda, an initialiser list).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -324,7 +324,7 @@ def names(node: Any) -> frozenset[str]:
     return frozenset(n.text for n in walk(node) if isinstance(n, Name))
 
 
-def substitute(node: Any, env: dict[str, Expr]) -> Any:
+def substitute(node: Any, env: Mapping[str, Expr]) -> Any:
     """Replaces names by expressions (no scopes are looked at: names must be unique)."""
     return rewrite(node, lambda n: env.get(n.text, n) if isinstance(n, Name) else n)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from warploom.ir.diagnostic import IllegalProgram
 from warploom.ir.interpret import run_program
 from warploom.ir.text import parse_program, print_program

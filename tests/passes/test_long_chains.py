@@ -1,7 +1,6 @@
 """Long chains of pointwise operators plan in time linear in their length, as one kernel."""
 
 import torch
-
 from warploom.frontend.torch_export import export_model
 from warploom.ir.machine import Machine
 from warploom.ir.module import Launch

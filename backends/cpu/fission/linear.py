@@ -69,10 +69,12 @@ def _reads_places(found: Elements, places: Places) -> bool:
 
 def _elements(kernel: t.Function, places: Places, g: Any) -> Elements | None:
     """One loop variable for block and thread, where they are used together only."""
-    known = g.grid is not None and g.block is not None
+    grid: tuple[int, ...] = tuple(g.grid or ())
+    size: tuple[int, ...] = tuple(g.block or ())
+    known = bool(grid and size)
     if set(places.thread) - {"x"} or set(places.block) - {"x"}:
         return None
-    if known and (g.grid[1] * g.grid[2] * g.block[1] * g.block[2] != 1):
+    if known and (grid[1] * grid[2] * size[1] * size[2] != 1):
         return None
     if not known and not (g.grid_axes == g.block_axes == "x"):
         return None
@@ -81,8 +83,8 @@ def _elements(kernel: t.Function, places: Places, g: Any) -> Elements | None:
     if name is None:
         return None
     if known:
-        quotients = Quotients(name, thread, block, g.block[0], g.grid[0])
-        return Elements(name, t.Literal(str(g.grid[0] * g.block[0])), quotients.body(body))
+        quotients = Quotients(name, thread, block, size[0], grid[0])
+        return Elements(name, t.Literal(str(grid[0] * size[0])), quotients.body(body))
     total = t.Binary("*", t.Cast("int64_t", t.Member(t.Name("gridDim"), ".", "x")), t.Member(t.Name("blockDim"), ".", "x"))
     return Elements(name, total, body)
 
@@ -96,7 +98,8 @@ def _named(body: t.Body, thread: str, block: str, g: Any) -> tuple[str | None, t
         forms = [t.Name(thread)] if thread else []
     if g.block is not None and g.block[0] == 1 and block:
         forms = [t.Name(block)]
-    name = next((n.declarators[0].name for n in body if _declares(n, forms) and n.declarators[0].name not in assigned(body)), "")
+    made = [n.declarators[0].name for n in body if isinstance(n, t.Declare) and _declares(n, forms)]
+    name = next((n for n in made if n not in assigned(body)), "")
     fresh = name or _fresh("i", body)
 
     def change(n: Any) -> Any:

@@ -105,17 +105,17 @@ def collapsed(s: t.For) -> t.For:
     if inner is None:
         return s
     inner = collapsed(inner)
-    names = [_counter(s), _counter(inner)]
+    outside, inside = _counter(s), _counter(inner)
     extents = [number(x.cond.right) if isinstance(x.cond, t.Binary) and x.cond.op == "<" else None for x in (s, inner)]
     whole = replace(s, body=(inner,))
-    if None in names or None in extents or not all(_zero_start(x) for x in (s, inner)):
+    if outside is None or inside is None or None in extents or not all(_zero_start(x) for x in (s, inner)):
         return whole
     indices = [n.index for n in t.walk(inner.body) if isinstance(n, t.Index)]
     elsewhere = t.rewrite(inner.body, lambda n: t.Literal("0") if isinstance(n, t.Index) else n)
-    if t.names(elsewhere) & set(names) or any(steps(i, names[0]) != _times(steps(i, names[1]), extents[1]) for i in indices):
+    if t.names(elsewhere) & {outside, inside} or any(steps(i, outside) != _times(steps(i, inside), extents[1]) for i in indices):
         return whole
     count = t.Literal(str((extents[0] or 1) * (extents[1] or 1)))
-    body = fold(t.substitute(inner.body, {names[0]: t.Literal("0"), names[1]: t.Name(names[0] or "")}))
+    body = fold(t.substitute(inner.body, {outside: t.Literal("0"), inside: t.Name(outside)}))
     assert isinstance(s.cond, t.Binary)
     return replace(s, cond=replace(s.cond, right=count), body=body)
 
