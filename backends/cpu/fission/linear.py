@@ -69,8 +69,8 @@ def _reads_places(found: Elements, places: Places) -> bool:
 
 def _elements(kernel: t.Function, places: Places, g: Any) -> Elements | None:
     """One loop variable for block and thread, where they are used together only."""
-    grid: tuple[int, ...] = tuple(g.grid or ())
-    size: tuple[int, ...] = tuple(g.block or ())
+    grid: list[int] = list(g.grid or [])
+    size: list[int] = list(g.block or [])
     known = bool(grid and size)
     if set(places.thread) - {"x"} or set(places.block) - {"x"}:
         return None
