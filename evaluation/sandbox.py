@@ -141,7 +141,7 @@ def _unprivileged() -> list[str]:
     if os.geteuid() != 0:
         return []
     uid = random.SystemRandom().randrange(700_000, 1_700_000)
-    return [shutil.which("setpriv") or "setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs"]
+    return [shutil.which("setpriv") or "setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs", "--pdeathsig", "KILL"]
 
 
 def _contained(limits: Limits, read_only: tuple[str, ...], env: dict[str, str], capabilities: tuple[str, ...]) -> list[str]:
@@ -160,9 +160,10 @@ def _contained(limits: Limits, read_only: tuple[str, ...], env: dict[str, str], 
             command += ["--ro-bind", folder, folder]
     for file in _SYSTEM_FILES:
         command += ["--ro-bind-try", file, file]
-    for path in read_only:
+    command += ["--proc", "/proc", "--dev", "/dev", "--size", str(limits.scratch), "--tmpfs", "/tmp"]
+    for path in read_only:  # after /tmp: the project itself may lie below it
         command += ["--ro-bind", _stage(path), path]
-    command += ["--proc", "/proc", "--dev", "/dev", "--size", str(limits.scratch), "--tmpfs", "/tmp", "--chdir", "/tmp"]
+    command += ["--chdir", "/tmp"]
     for name, value in env.items():
         command += ["--setenv", name, value]
     return command

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -71,13 +72,23 @@ def test_dies_with_its_parent():
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None and parent.stdout.readline() == "up\n"
+    assert eventually(lambda: "\n/bin/sleep 222.25" in processes())
     parent.kill()
     parent.wait()
+    assert eventually(lambda: "222.25" not in processes()), "a contained process outlived its parent"
+
+
+def processes() -> str:
+    return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+
+
+def eventually(holds) -> bool:
+    """Within five seconds of tries."""
     for _ in range(50):
-        if "222.25" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout:
-            return
-        subprocess.run(["sleep", "0.1"])
-    pytest.fail("a contained process outlived its parent")
+        if holds():
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def test_refusal_says_what_to_install(tmp_path):
