@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ..backends.cpu.aten import scattered
 from ..frontend.dtypes import TORCH_DTYPE
 from ..frontend.extern import run_extern
 from ..ir.diagnostic import IllegalProgram
@@ -100,7 +101,7 @@ class _Run:
         if isinstance(op, Sort):
             return torch.sort(self.tensor(op.x), dim=op.axis, descending=op.descending, stable=True)
         if isinstance(op, Scatter):
-            return (self.scatter(op),)
+            return (scattered(op, self.tensor(op.base), self.tensor(op.index), self.tensor(op.src)),)
         assert isinstance(op, Extern)
         return run_extern(n, {name: x for name, (x, _) in self.tensors.items()}, self.sizes)
 
@@ -118,13 +119,6 @@ class _Run:
         return torch.ops.aten.convolution.default(
             x, w, None, list(op.stride), list(op.padding), list(op.dilation), op.transposed, list(zeros), op.groups
         )
-
-    def scatter(self, op: Scatter) -> torch.Tensor:
-        base, index, src = (self.tensor(x) for x in (op.base, op.index, op.src))
-        if op.monoid is None:
-            return torch.scatter(base, op.axis, index.to(torch.int64), src)
-        how = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}[op.monoid]
-        return torch.scatter_reduce(base, op.axis, index.to(torch.int64), src, how)
 
     # -------------------------------------------------------------------------------- monoids
     def identity(self, monoid: str, slot: int, dtype: str) -> torch.Tensor:

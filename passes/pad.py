@@ -14,15 +14,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..ir.diagnostic import IllegalProgram
-from ..ir.expr import Const, Expr, Load, Op, Var, as_int, loads, names, simplify, substitute
-from ..ir.kernel import Alloc, For, Program, Reduce, statements
+from ..ir.expr import Const, Expr, Load, Op, Var, as_int, names, simplify, substitute
+from ..ir.kernel import Alloc, For, Program, Reduce
 from ..ir.types import Dim
 from ..ir.variants import Range, Variant, dispatching, narrowed
 from ..ir.verify import verify
 from .draft import Draft, nest_of
 from .pack import tile_rows, tile_width
 from .schedule.script import apply
-from .sketch_contract import guarded_accumulators, loop_epilogue
+from .sketch_contract import guarded_accumulators, loop_epilogue, reduction_loads
 
 TABLE_ROWS = 1024
 """Rows up to which the table picks heights one by one; beyond it the waste of the tallest tile is below 2%."""
@@ -271,8 +271,7 @@ def _is_local(draft: Draft, name: str) -> bool:
 
 def _factors(draft: Draft) -> list[Load]:
     """Loads of the sum."""
-    found = (x for s in statements(draft.program.body) if isinstance(s, Reduce) for v in s.values for x in loads(v))
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(reduction_loads(draft)))
 
 
 def _around(draft: Draft, source: str) -> set[str]:

@@ -52,7 +52,7 @@ def _parallel_axes(draft: Draft) -> list[For]:
     return [loop for loop in nest_of(draft.program.body[:1]) if _outside_reduction(loop)]
 
 
-def _reduction_loads(draft: Draft) -> Iterator[Load]:
+def reduction_loads(draft: Draft) -> Iterator[Load]:
     for s in statements(draft.program.body):
         if isinstance(s, Reduce):
             for v in s.values:
@@ -62,13 +62,13 @@ def _reduction_loads(draft: Draft) -> Iterator[Load]:
 def _reduction_strides(draft: Draft, axis: str) -> list[int | None]:
     """How the operands move along the axis (a packed operand by one)."""
     buffers = draft.program.buffers()
-    found = [stride(buffers[x.buffer], x.index, axis) for x in _reduction_loads(draft)]
+    found = [stride(buffers[x.buffer], x.index, axis) for x in reduction_loads(draft)]
     return [1 if s is None else s for s in found]
 
 
 def _packed_along(draft: Draft, axis: str) -> bool:
     """Whether some operand's last dim runs along the axis."""
-    last = [x.index[-1] for x in _reduction_loads(draft) if x.index]
+    last = [x.index[-1] for x in reduction_loads(draft) if x.index]
     return any(e == Var(axis) or (isinstance(e, Op) and e.name == "%" and e.args[0] == Var(axis)) for e in last)
 
 
@@ -77,7 +77,7 @@ def _group_channels(draft: Draft, o: For) -> int:
     for e in _expressions(draft.program.body):
         if isinstance(e, Op) and e.name == "//" and e.args[0] == Var(o.axis) and isinstance(e.args[1], Const):
             return int(e.args[1].value)
-    shared = [x for x in _reduction_loads(draft) if o.axis not in {n for i in x.index for n in names(i)}]
+    shared = [x for x in reduction_loads(draft) if o.axis not in {n for i in x.index for n in names(i)}]
     return _extent(o) if shared else 1
 
 
@@ -93,7 +93,7 @@ def _expressions(body: tuple[Stmt, ...]) -> Iterator[Expr]:
 
 def _tile_of(draft: Draft, axis: str) -> int | None:
     """The tile in which some operand was packed along the axis: its last dim counts the places of a tile."""
-    for x in _reduction_loads(draft):
+    for x in reduction_loads(draft):
         e = x.index[-1] if x.index else None
         if isinstance(e, Op) and e.name == "%" and e.args[0] == Var(axis) and isinstance(e.args[1], Const):
             return int(e.args[1].value) if e.args[1].value <= LARGEST_TILE else None

@@ -43,11 +43,16 @@ def _library(node: Node, tensors: Tensors) -> torch.Tensor:
             op.output_padding or (0,) * len(op.stride), op.groups,
         )  # fmt: skip
     if isinstance(op, Scatter):
-        base, index, src = (tensors[x] for x in (op.base, op.index, op.src))
-        if op.monoid is None:
-            return torch.scatter(base, op.axis, index.long(), src)
-        return torch.scatter_reduce(base, op.axis, index.long(), src, {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}[op.monoid])
+        return scattered(op, tensors[op.base], tensors[op.index], tensors[op.src])
     raise NoLibraryCall(f"the library has no {type(op).__name__}")
+
+
+def scattered(op: Scatter, base: torch.Tensor, index: torch.Tensor, src: torch.Tensor) -> torch.Tensor:
+    """`base` with `src` put, or combined in, at `index` along the axis."""
+    if op.monoid is None:
+        return torch.scatter(base, op.axis, index.long(), src)
+    how = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}[op.monoid]
+    return torch.scatter_reduce(base, op.axis, index.long(), src, how)
 
 
 class _Product(NamedTuple):

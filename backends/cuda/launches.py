@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ...ir.expr import ONE, Const, Expr, as_int, loads, mul, names
+from ...ir.expr import ONE, Const, Expr, as_int, bounds, loads, mul, names
 from ...ir.kernel import Alloc, Body, Buffer, For, If, Program, Stmt, expressions, statements, writes
+from ...ir.types import Dim
 from .codegen.thread import UnsupportedOnGpu
+from .codegen.values import INT
 
 MOST_ALONG_Y = 65535
 """Blocks that a grid can have along y, and along z."""
@@ -129,3 +131,16 @@ def workspaces(launch: Launch) -> list[Buffer]:
 def rectangular(blocks: tuple[For, ...]) -> bool:
     """At most three axes, the outer ones within what a grid takes along y and z."""
     return len(blocks) <= 3 and all((n := as_int(x.hi)) is not None and n <= MOST_ALONG_Y for x in blocks[:-1])
+
+
+def beyond_int(dims: tuple[Dim, ...], params: list[Buffer]) -> bool:
+    """Whether some element lies further from the start than 32 bits can say."""
+    ranges = {d.name: (d.lo, d.hi) for d in dims if d.hi is not None}
+    for b in params:
+        size: Expr = ONE
+        for d in b.shape:
+            size = mul(size, d)
+        most = bounds(size, ranges)[1]
+        if most is None or most >= INT:
+            return True
+    return False

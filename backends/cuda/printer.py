@@ -24,9 +24,20 @@ from ...passes.regions import nest_at, normalised
 from .codegen.block import ALIGN, Block
 from .codegen.functions import Functions
 from .codegen.positions import Positions
-from .codegen.values import INT, STORAGE, Home
+from .codegen.values import STORAGE, Home
 from .codegen.writer import LIBRARY, RESERVED
-from .launches import Launch, Plan, block_allocs, plan_launches, rectangular, refuse_variants, used, whole, workspaces
+from .launches import (
+    Launch,
+    Plan,
+    beyond_int,
+    block_allocs,
+    plan_launches,
+    rectangular,
+    refuse_variants,
+    used,
+    whole,
+    workspaces,
+)
 from .program import CudaBuffer, CudaKernel, CudaLaunch, CudaProgram
 
 STATIC_SHARED = 48 << 10
@@ -171,7 +182,7 @@ class _Kernel:
                 written[w] = written.get(w, 0) + 1
         shared = self._shared_bytes()
         block = _Body(
-            self.functions, set(RESERVED) | {name}, self._wide(params), self._atomic(), written, _threads(body),
+            self.functions, set(RESERVED) | {name}, beyond_int(self.program.dims, params), self._atomic(), written, _threads(body),
             shared is None or shared > STATIC_SHARED, spaces, scope,
         )  # fmt: skip
         block.blocks = self.launch.blocks
@@ -180,18 +191,6 @@ class _Kernel:
         for b in params:
             block.homes[b.name] = Home("memory", b)
         return block
-
-    def _wide(self, params: list[Buffer]) -> bool:
-        """Whether some element lies further from the start than an int can say."""
-        ranges = {d.name: (d.lo, d.hi) for d in self.program.dims if d.hi is not None}
-        for b in params:
-            size: Expr = ONE
-            for d in b.shape:
-                size = mul(size, d)
-            most = bounds(size, ranges)[1]
-            if most is None or most >= INT:
-                return True
-        return False
 
     def _atomic(self) -> frozenset[str]:
         """Buffers into which several blocks combine at one element."""

@@ -9,14 +9,25 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from ...ir.dependence import crossed
-from ...ir.expr import ONE, Const, Expr, Var, add, bounds, floordiv, mod, mul, names
+from ...ir.expr import ONE, Const, Expr, Var, add, floordiv, mod, mul, names
 from ...ir.intrinsic import inline_calls
 from ...ir.kernel import Buffer, Program, expressions, statements, writes
 from ...ir.scope import Scope
 from ...ir.text import print_program
 from ...passes.barriers import with_barriers
 from ...passes.regions import normalised
-from ..cuda.launches import Launch, Plan, block_allocs, plan_launches, rectangular, refuse_variants, used, whole, workspaces
+from ..cuda.launches import (
+    Launch,
+    Plan,
+    beyond_int,
+    block_allocs,
+    plan_launches,
+    rectangular,
+    refuse_variants,
+    used,
+    whole,
+    workspaces,
+)
 from ..cuda.program import CudaBuffer, CudaKernel, CudaLaunch, CudaProgram
 from .functions import FUNCTIONS, OWN, Functions
 from .statements import Statements
@@ -24,7 +35,6 @@ from .values import Home
 
 RESERVED = frozenset((*keyword.kwlist, "tl", "triton", "range", "float", "int", "min", "max", *OWN, *(f for f in FUNCTIONS.values())))
 WARPS = 4
-INT = 2**31
 
 
 def print_triton(program: Program, functions: Functions | None = None) -> CudaProgram:
@@ -89,24 +99,12 @@ class _Kernel:
             atomic |= {r.place.buffer for r in crossed(loop, scope)}
             scope = scope.enter(loop)
         taken = {*RESERVED, self.launch.name, *(k for k in self.functions.needed)}
-        body = Statements(self.functions, taken, self._wide(params), frozenset(atomic), written, scope)
+        body = Statements(self.functions, taken, beyond_int(self.program.dims, params), frozenset(atomic), written, scope)
         for d in self.program.dims:
             body.ranges[d.name] = (d.lo, d.hi)
         for b in params:
             body.homes[b.name] = Home("memory", b)
         return body
-
-    def _wide(self, params: list[Buffer]) -> bool:
-        """Whether some element lies further from the start than 32 bits can say."""
-        ranges = {d.name: (d.lo, d.hi) for d in self.program.dims if d.hi is not None}
-        for b in params:
-            size: Expr = ONE
-            for d in b.shape:
-                size = mul(size, d)
-            most = bounds(size, ranges)[1]
-            if most is None or most >= INT:
-                return True
-        return False
 
     def _dims(self, params: list[Buffer]) -> tuple[str, ...]:
         """Dims that the kernel's text mentions."""

@@ -6,13 +6,14 @@ Inside a nest of lanes an axis is `tl.arange` along its own dim of the tile, and
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ...ir.expr import OPS, Cast, Const, Expr, Load, Op, Var, as_int, bounds, is_index, loads, names, simplify
 from ...ir.kernel import Buffer
 from ..cpu.codegen.dtypes import HELD, WEAK_FLOAT, WEAK_INT, common, infer, operands, settled
+from ..cuda.codegen.names import Names
 from ..cuda.codegen.thread import UnsupportedOnGpu
 from .functions import FUNCTIONS, Functions
 
@@ -56,14 +57,12 @@ class Home:
     own: bool = False
 
 
-class Values:
+class Values(Names[Home]):
     """Prints expressions. `axes`: the lanes axes of the nest being printed, in order; `mask`: the condition in force there."""
 
     def __init__(self, functions: Functions, taken: set[str], wide: bool):
-        self.functions, self.taken, self.wide = functions, taken, wide
-        self.homes: dict[str, Home] = {}
-        self.names: dict[str, str] = {}
-        self.ranges: dict[str, tuple[int | None, int | None]] = {}
+        super().__init__(taken)
+        self.functions, self.wide = functions, wide
         self.variables: dict[str, Value] = {}
         self.axes: tuple[str, ...] = ()
         self.conditions: tuple[tuple[Value, bool], ...] = ()  # what holds here, and whether it differs between lanes
@@ -72,33 +71,6 @@ class Values:
     def mask(self) -> Value | None:
         """All conditions in force."""
         return _joined([c for c, _ in self.conditions])
-
-    @property
-    def buffers(self) -> Mapping[str, Buffer]:
-        return {name: home.buffer for name, home in self.homes.items()}
-
-    @contextmanager
-    def axis(self, name: str, lo: Expr, hi: Expr) -> Iterator[None]:
-        """`name` runs from `lo` to `hi` in what is printed inside."""
-        old = self.ranges
-        low, high = bounds(lo, old)[0], bounds(hi, old)[1]  # type: ignore[arg-type]
-        self.ranges = {**old, name: (low, None if high is None else high - 1)}
-        yield
-        self.ranges = old
-
-    def name(self, ir_name: str) -> str:
-        if ir_name not in self.names:
-            self.names[ir_name] = self.fresh(ir_name)
-        return self.names[ir_name]
-
-    def fresh(self, base: str) -> str:
-        """`base`, or `base` with the first number that makes it new."""
-        name, number = base, 1
-        while name in self.taken:
-            number += 1
-            name = f"{base}_{number}"
-        self.taken.add(name)
-        return name
 
     def varies(self, e: Expr) -> set[str]:
         """The lanes axes along which the value differs."""

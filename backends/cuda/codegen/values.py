@@ -7,8 +7,6 @@ operation, small integers in int.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +15,7 @@ from ....ir.expr import OPS, Cast, Const, Expr, Load, Op, Var, as_int, bounds, i
 from ....ir.kernel import Buffer
 from ...cpu.codegen.dtypes import HELD, WEAK_FLOAT, WEAK_INT, common, infer, operands, settled
 from .functions import FUNCTIONS, Functions
+from .names import Names
 from .positions import Positions
 
 # C++ precedence: larger binds tighter
@@ -76,14 +75,12 @@ class Home:
         return [d for d in range(b.owned, len(b.shape)) if self.kind == "array" or as_int(b.shape[d]) != 1]
 
 
-class Values:
+class Values(Names[Home]):
     """Prints expressions. `homes` says where each buffer lives; `wide` makes indices `long long`."""
 
     def __init__(self, functions: Functions, taken: set[str], wide: bool):
-        self.functions, self.taken, self.wide = functions, taken, wide
-        self.homes: dict[str, Home] = {}
-        self.names: dict[str, str] = {}
-        self.ranges: dict[str, tuple[int | None, int | None]] = {}
+        super().__init__(taken)
+        self.functions, self.wide = functions, wide
         self.variables: dict[str, Value] = {}  # Vars that are not axes: the slots of a monoid
         self.positions = Positions()
         self.wide_loads: dict[Load, str] = {}  # loads that a wide load before the vector loop has done
@@ -91,34 +88,6 @@ class Values:
     @property
     def index_type(self) -> str:
         return "long long" if self.wide else "int"
-
-    @property
-    def buffers(self) -> Mapping[str, Buffer]:
-        return {name: home.buffer for name, home in self.homes.items()}
-
-    @contextmanager
-    def axis(self, name: str, lo: Expr, hi: Expr) -> Iterator[None]:
-        """`name` runs from `lo` to `hi` in what is printed inside."""
-        old = self.ranges
-        low, high = bounds(lo, old)[0], bounds(hi, old)[1]  # type: ignore[arg-type]
-        self.ranges = {**old, name: (low, None if high is None else high - 1)}
-        yield
-        self.ranges = old
-
-    def name(self, ir_name: str) -> str:
-        """The C++ identifier of an axis, dim or buffer."""
-        if ir_name not in self.names:
-            self.names[ir_name] = self.fresh(ir_name)
-        return self.names[ir_name]
-
-    def fresh(self, base: str) -> str:
-        """`base`, or `base` with the first number that makes it new; taken from now on."""
-        name, number = base, 1
-        while name in self.taken:
-            number += 1
-            name = f"{base}_{number}"
-        self.taken.add(name)
-        return name
 
     # -------------------------------------------------------------------------------- places
     def index(self, e: Expr) -> Value:
