@@ -20,6 +20,8 @@ from pathlib import Path
 
 from ..backends.toolchain import cores
 from ..ir.diagnostic import Unreadable, WarploomError
+from .dedup import sources_key
+from .record import Reject
 from .sample import Coverage, Exhausted, propose
 from .sources import Sources, digest, read_sources
 from .state import Drawn, State
@@ -117,6 +119,7 @@ class _Run:
                 self.waiting.append(drawn)
         self.pairs, self.rejected = state.count("pair"), state.count("reject")
         self.finished = 0
+        self.texts = {_sources(text): number for number, _, text in state.results("pair")}
         self.started = time.perf_counter()
         self.answers: queue.Queue[tuple[_Worker, str]] = queue.Queue()
 
@@ -154,14 +157,30 @@ class _Run:
 
     def _take(self, drawn: Drawn, line: str) -> None:
         answer = json.loads(line)
-        self.state.finish(drawn.number, answer["outcome"], answer["result"], answer["seconds"])
+        outcome, result = answer["outcome"], answer["result"]
+        if outcome == "pair":
+            outcome, result = self._distinct(drawn, result)
+        self.state.finish(drawn.number, outcome, result, answer["seconds"])
         self.finished += 1
-        good = answer["outcome"] == "pair"
+        good = outcome == "pair"
         self.pairs += good
         self.rejected += not good
-        self._say("+".join(drawn.program.operators)[:60] + ("" if good else ": " + json.loads(answer["result"])["code"]))
+        self._say("+".join(drawn.program.operators)[:60] + ("" if good else ": " + json.loads(result)["code"]))
         if self.finished >= ENOUGH and self.rejected > MOST_REJECTED * (self.pairs + self.rejected):
             raise TooManyRejected(f"{self.rejected} of {self.pairs + self.rejected} programs were rejected")
+
+    def _distinct(self, drawn: Drawn, result: str) -> tuple[str, str]:
+        """Of two pairs with equal sources the one of the lower number stays, whichever was made first."""
+        key = _sources(result)
+        other = self.texts.get(key)
+        if other is not None and other < drawn.number:
+            return "reject", _duplicate(drawn.number, result, other)
+        if other is not None:
+            self.state.refuse(other, _duplicate(other, self.state.result(other), drawn.number))
+            self.pairs -= 1
+            self.rejected += 1
+        self.texts[key] = drawn.number
+        return "pair", result
 
     def _say(self, last: str) -> None:
         minutes = (time.perf_counter() - self.started) / 60
@@ -193,6 +212,20 @@ class _Run:
             self.coverage.add(proposal.drawn)
             self.next += 1
             return proposal.drawn
+
+
+def _sources(result: str) -> str:
+    row = json.loads(result)
+    return sources_key(row["cuda_source"], row["cuda_launches"], row["c_source"])
+
+
+def _duplicate(number: int, result: str, other: int) -> str:
+    """The rejection of the pair of `number`, equal to that of `other`."""
+    row = json.loads(result)
+    return Reject(
+        number=number, code="duplicate", side="both", reason=f"its sources equal those of program {other} but for names", category=row["category"],
+        operators=row["operators"], graph=row["graph"], cuda_source=row["cuda_source"], c_source=row["c_source"],
+    ).model_dump_json()  # fmt: skip
 
 
 class _Worker:

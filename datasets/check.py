@@ -7,7 +7,6 @@ expressions; the CUDA side is compiled with nvcc (for sm_80) where there is one,
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import math
 import re
 import shutil
@@ -26,6 +25,7 @@ from ..backends.emulator.numpy_text import evaluate
 from ..ir.diagnostic import MissingTool, Unreadable, WarploomError
 from .export import read_rows, unpacked
 from .record import SCHEMA
+from .reference import differs
 
 SAMPLE = 20
 _SECONDS = 120
@@ -166,20 +166,6 @@ def _cases(row: dict[str, Any], library: Path) -> list[str]:
                 shape, dtype = shapes[a["name"]]
                 arrays[a["name"]] = np.full(shape, 77, np.uint16 if dtype == "bfloat16" else dtype)
         entry(*(ctypes.c_void_p(arrays[a["name"]].ctypes.data) for a in row["c_args"]))
-        faults += [w for o in row["outputs"] if o["case"] == number and (w := _differs(o, arrays[o["name"]]))]
+        faults += [w for o in row["outputs"] if o["case"] == number and (w := differs(o, arrays[o["name"]]))]
     return faults
 
-
-def _differs(output: dict[str, Any], array: np.ndarray) -> str:
-    where = f"{output['name']} of case {output['case']}"
-    if "sha256" in output:
-        same = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() == output["sha256"]
-        return "" if same else f"{where} has another digest"
-    got = array.reshape(-1).astype(np.float64)
-    values, wanted = got[output["indices"]], np.array([float(v) for v in output["values"]])
-    with np.errstate(invalid="ignore"):
-        right = (values == wanted) | (np.isnan(values) & np.isnan(wanted)) | (np.abs(values - wanted) <= output["tolerance"])
-    if not right.all():
-        return f"{where} is {values[~right][0]:.6g}, {wanted[~right][0]:.6g} was recorded"
-    total = float(got[np.isfinite(got)].sum())
-    return "" if abs(total - output["sum"]) <= output["sum_tolerance"] else f"{where} sums to {total:.6g}, {output['sum']:.6g} was recorded"

@@ -32,6 +32,7 @@ class Covered:
     operators: set[str] = field(default_factory=set)
     loops: set[str] = field(default_factory=set)
     fused: set[str] = field(default_factory=set)
+    memory: set[str] = field(default_factory=set)
     shapes: set[tuple[int, ...]] = field(default_factory=set)
     several: int = 0
 
@@ -39,13 +40,13 @@ class Covered:
         """Measure -> count, in the order of the card."""
         return {
             "records": self.records, "operators": len(self.operators), "loop structures": len(self.loops), "fused patterns": len(self.fused),
-            "shapes": len(self.shapes), "multi-kernel records": self.several,
+            "memory patterns": len(self.memory), "shapes": len(self.shapes), "multi-kernel records": self.several,
         }  # fmt: skip
 
 
 def covered(sources: Iterable[Source]) -> Covered:
     """Loop structures: how loops, conditions and barriers nest in a kernel. Fused patterns: the set of functions and operators that one kernel
-    computes with."""
+    computes with. Memory patterns: the set of ways in which one kernel reaches memory."""
     out = Covered()
     for s in sources:
         kernels = kernels_of(s.cuda)
@@ -54,6 +55,7 @@ def covered(sources: Iterable[Source]) -> Covered:
         out.shapes.update(s.shapes)
         out.loops.update(loop_structure(k) for k in kernels)
         out.fused.update(arithmetic(k) for k in kernels)
+        out.memory.update(memory_pattern(k) for k in kernels)
         out.several += len(kernels) > 1
     return out
 
@@ -105,6 +107,43 @@ def arithmetic(kernel: str) -> str:
     calls = {c for c in _CALL.findall(body) if c not in _NO_FUNCTION and not c.startswith("__")}
     marks = {m for m in re.findall(r"\+=|\*=|[-+*/%]|<=|>=|==|\?|<|>", re.sub(r"for\s*\([^)]*\)", "", body))}
     return " ".join(sorted(calls | marks))
+
+
+_ALIAS = re.compile(r"\bconst\s+(?:int|long long)\s+(\w+)\s*=\s*\(?\s*(?:\(int\))?\s*(threadIdx|blockIdx)\.([xyz])\s*\)?\s*;")
+
+
+def memory_pattern(kernel: str) -> str:
+    """How its subscripts use threads and blocks (`t`: neighbours in memory for neighbouring threads, `t*`: apart, `b`: by block, `/` and `%`: by
+    parts of an index, `loop`: by a loop's variable, `[]`: by what another array holds), and shared memory, shuffles, atomics."""
+    body = kernel[kernel.find("{") :]
+    aliases = {m[1]: f"{m[2]}.{m[3]}" for m in _ALIAS.finditer(body)}
+    plain = re.sub(r"\(int\)", "", body)
+    if aliases:
+        plain = re.sub(r"\b(" + "|".join(aliases) + r")\b", lambda m: aliases[m[1]], plain)
+    found = {_access(text) for text in _subscripts(plain)}
+    words = [w for w, sign in (("shared", "__shared__"), ("shuffle", "__shfl"), ("atomic", "atomic"), ("vector", "float4"), ("block sum", "block_")) if sign in kernel]
+    return " ".join([*sorted(found), *words])
+
+
+def _subscripts(text: str) -> list[str]:
+    """What stands in each pair of brackets that is no size of a declaration."""
+    out, starts = [], []
+    for at, c in enumerate(text):
+        if c == "[":
+            starts.append(at)
+        elif c == "]" and starts:
+            out.append(text[starts.pop() + 1 : at])
+    return [t for t in out if not re.fullmatch(r"\s*\d*\s*", t)]
+
+
+def _access(text: str) -> str:
+    thread = re.search(r"threadIdx\.x\s*\)*\s*(\*\s*\d)?", text)
+    parts = [
+        "t*" if thread and thread[1] else "t" if thread else "", "b" if "blockIdx" in text else "", "/" if "/" in text or ">>" in text else "",
+        "%" if "%" in text or "&" in text else "", "[]" if "[" in text else "",
+        "loop" if re.search(r"\b(?!threadIdx|blockIdx)[a-zA-Z_]\w*\b(?!\.)", re.sub(r"\w+\.[xyz]", "", text)) else "",
+    ]  # fmt: skip
+    return "(" + ",".join(filter(None, parts)) + ")"
 
 
 def of_rows(rows: Sequence[dict]) -> list[Source]:

@@ -1,4 +1,5 @@
-"""When two programs are the same: a Graph comes in; a key up to renaming, a key up to shapes and numbers (its family), and a MinHash signature go out."""
+"""When two programs are the same: a Graph comes in; a key up to renaming, a key up to shapes and numbers (its family), and a MinHash signature go out.
+Two pairs are the same where their sources are: those come in, a key goes out."""
 
 from __future__ import annotations
 
@@ -105,6 +106,23 @@ def families(rows: Sequence[tuple[str, Sequence[int]]]) -> list[str]:
             a, b = sorted((root(heads[int(m)]), root(n)))
             parent[b] = a
     return [rows[root(n)][0] for n in range(len(rows))]
+
+
+_OWN = re.compile(r"[A-Za-z_]\w*|\d[\w.]*|[^\s\w]")
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+
+
+def sources_key(cuda: str, launches: Sequence[dict], c: str) -> str:
+    """Equal for two pairs whose sources and launches are equal but for names, comments and layout: programs that differ only in how their arrays are
+    shaped print alike."""
+    sizes = str([(x["grid"], x["block"], x["shared_bytes"]) for x in launches])
+    return _hash(_nameless(cuda), sizes, _nameless(c[c.rfind("namespace wl") :]))
+
+
+def _nameless(text: str) -> str:
+    names: dict[str, int] = {}
+    words = _OWN.findall(_COMMENT.sub(" ", text))
+    return " ".join(f"n{names.setdefault(w, len(names))}" if w[0].isalpha() or w[0] == "_" else w for w in words)
 
 
 SPLITS = (("train", 0.8), ("validation", 0.1), ("test", 0.1))

@@ -1,6 +1,6 @@
 """The files of a data set: a State comes in, `pairs.parquet` and `rejects.parquet` go out; other forms are written from the parquet file alone.
 
-Other forms: HPCTransEval's JSON schema, and chats for fine-tuning as JSON lines, a file a split.
+Other forms: HPCTransEval's JSON schema with the launches beside it, and chats for fine-tuning as JSON lines, a file a split.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from ..ir.diagnostic import Unreadable
 from .dedup import families, split_of
+from .hpctranseval import beside, published
 from .record import NESTED, Pair, Reject
 from .state import State, writing
 
@@ -69,30 +70,15 @@ def unpacked(row: dict[str, Any]) -> dict[str, Any]:
 def write_forms(folder: Path) -> list[Path]:
     """Writes the other forms beside the parquet file. Returns their paths."""
     rows = [unpacked(r) for r in read_rows(folder)]
-    made = [folder / "hpctranseval.json"]
+    held = [(r, record) for r in rows if (record := published(r))]
+    made = [folder / "hpctranseval.json", folder / "hpctranseval-launches.json"]
     with writing(folder):
-        made[0].write_text(json.dumps([hpctranseval(r) for r in rows], indent=1))
+        made[0].write_text(json.dumps([record for _, record in held], indent=1))
+        made[1].write_text(json.dumps([beside(r, n) for n, (r, _) in enumerate(held)], indent=1))
         for split in sorted({r["split"] for r in rows}):
             made.append(folder / f"chat-{split}.jsonl")
             made[-1].write_text("".join(json.dumps(chat(r)) + "\n" for r in rows if r["split"] == split))
     return made
-
-
-def hpctranseval(row: dict[str, Any]) -> dict[str, Any]:
-    """A record in HPCTransEval's schema, with the launches that it has no place for beside it."""
-    inputs, outputs = _arrays(row, "input"), _arrays(row, "output")
-    return {
-        "op_name": "_".join(row["operators"]), "c_code": row["c_source"], "cuda_code": row["cuda_source"], "ir_code": row["graph"],
-        "input_shape": [b["shape"] for b in inputs], "output_shape": [b["shape"] for b in outputs], "op_args": "None",
-        "input_name": [b["name"] for b in inputs], "output_name": [b["name"] for b in outputs], "launches": row["cuda_launches"],
-        "buffers": row["buffers"], "id": row["id"],
-    }  # fmt: skip
-
-
-def _arrays(row: dict[str, Any], role: str) -> list[dict[str, Any]]:
-    known = {b["name"]: b for b in row["buffers"]}
-    wanted = "in" if role == "input" else "out"
-    return [known[a["name"]] for a in row["c_args"] if a["role"] == wanted]
 
 
 SYSTEM = "You translate CUDA programs to fast C++ for a CPU. Answer with one C++ file."

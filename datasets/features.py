@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from ..ir.expr import Load, Var, loads, names
+from ..ir.expr import Load, Op, Var, loads, names, walk
 from ..ir.graph import Contract, Conv, Graph, Map, Node, Reduce, Reshape, Scan, Scatter, Sort, Window, operands
 from .program import inputs_of
 
 
 def features_of(graph: Graph) -> dict[str, object]:
     """`accesses`: loads and stores of a run, roughly; `products`; `patterns`: pairs of operators where the second reads the first; `memory`: how
-    maps read; `shapes`: of the inputs."""
+    maps read; `functions` that maps compute with; `shapes`: of the inputs."""
     sizes = _sizes(graph)
     kinds = {v.name: _kind(n) for n in graph.nodes for v in n.outputs}
     pairs = sorted({f"{kinds[x]}>{_kind(n)}" for n in graph.nodes for x in operands(n.op) if x in kinds})
     memory = sorted({m for n in graph.nodes for m in _memory(n)})
     products = sum(_products(n, graph, sizes) for n in graph.nodes)
     return {
+        "functions": sorted({e.name for n in graph.nodes if isinstance(n.op, Map) for e in walk(n.op.expr) if isinstance(e, Op)}),
         "nodes": len(graph.nodes), "accesses": int(accesses_of(graph)), "products": int(products), "patterns": pairs, "memory": memory,
         "shapes": [list(a.shape) for a in inputs_of(graph)], "kinds": sorted({_kind(n) for n in graph.nodes}), "depth": _depth(graph),
         "fan_out": max((len(c) for c in graph.consumers().values()), default=0), "outputs": len(graph.outputs),

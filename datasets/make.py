@@ -1,21 +1,25 @@
 """One pair: a Program and a seed come in, a verified `Pair` or a `Refusal` with its reason goes out.
 
-Both sides are planned apart from the same Graph, the C side by a measurement among a few plans, the CUDA side by the roofline; both are run on
-every input family and held against float64, the CUDA side with every access watched.
+Both sides are planned apart from the same Graph, the C side by a measurement among a few plans, the CUDA side by the roofline; the judge holds
+both against float64 on the same cases, and the CUDA side runs once more with every access watched.
 """
 
 from __future__ import annotations
 
 import resource
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from ..backends.emulator.execute import KernelFailed
-from ..ir.diagnostic import WarploomError
+from ..evaluation.correctness import Case
+from ..evaluation.verdict import CannotJudge
+from ..ir.diagnostic import BuildFailed, Unreadable, WarploomError
+from ..ir.graph import Graph
 from ..ir.graph_text import print_graph
 from ..ir.module import Launch, Module
 from ..ir.text import print_program
@@ -24,9 +28,12 @@ from . import plans, run_sides
 from .c_side import COMPILE, ENTRY, CSide, NotAPair, c_side, cpu_machine
 from .cuda_side import MACHINE, CudaSide, cuda_side
 from .features import accesses_of, features_of
+from .judged import Answer, Judging
+from .plain_c import COMPILE as PLAIN
+from .plain_c import plain_c
 from .program import Array, Program, inputs_of, outputs_of
 from .record import Pair
-from .reference import Case, cases, checksum
+from .reference import checksum, differs, useless
 from .roofline import cheapest
 from .styles import Style
 
@@ -36,6 +43,8 @@ TUNED = 4
 """Other plans of a C side that are measured, where it is tuned."""
 BASELINE_SLACK = 64.0
 """How many times the allowed error the unscheduled C may make: one long sum, term after term, rounds coarsely and is no side of the pair."""
+CLEARLY = 1.03
+"""Times faster than the unscheduled form: what is not, falls back to that form."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ class _Work:
     folder: Path
     seconds: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=lambda: processor_seconds())
+    opened: float = field(default_factory=time.perf_counter)
 
     def timed(self, name: str, work):
         start = time.perf_counter()
@@ -72,7 +82,7 @@ def processor_seconds() -> float:
 
 def make_pair(program: Program, seed: int) -> Pair | Refusal:
     """Never raises for what the program does; a defect of ours shows as a refusal with its message."""
-    with run_sides.scratch_folder() as folder:
+    with tempfile.TemporaryDirectory(prefix="warploom-pair-", ignore_cleanup_errors=True) as folder:
         work = _Work(program, np.random.Generator(np.random.PCG64([seed, 77])), Path(folder))
         try:
             return _made(work, seed)
@@ -85,19 +95,40 @@ def make_pair(program: Program, seed: int) -> Pair | Refusal:
 def _made(work: _Work, seed: int) -> Pair | Refusal:
     style = Style.drawn(work.rng)
     work.program = style.program(work.program)
-    given = work.timed("reference", lambda: [c.prepare() for c in cases(work.program, seed)])
-    useful = [c for c in given if not c.useless()]
-    if not useful:
-        return Refusal("weak-test", "reference", given[0].useless())
+    try:
+        with Judging(work.program, seed) as judging:
+            return _judged(work, judging, style, seed)
+    except CannotJudge as error:
+        return Refusal("weak-test", "reference", error.message)
+
+
+def _judged(work: _Work, judging: Judging, style: Style, seed: int) -> Pair | Refusal:
+    work.seconds["reference"] = round(time.perf_counter() - work.opened, 2)
+    outputs = outputs_of(work.program.graph)
+    kept = {n: c for n, c in judging.cases.recorded().items() if not useless(outputs, c)}
+    if not kept:
+        return Refusal("weak-test", "reference", useless(outputs, next(iter(judging.cases.recorded().values()))))
     cuda, cuda_strategy = work.timed("cuda plan", lambda: _cuda(work, style))
-    found = _judge_cuda(work, cuda, useful)
-    if isinstance(found, Refusal):
-        return found
-    cuda_verdict, cuda_errors = found
-    c = work.timed("c", lambda: _c(work, style, useful))
+    seen = _judge_cuda(work, judging, cuda)
+    if isinstance(seen, Refusal):
+        return seen
+    c = _c(work, judging, style, sorted(kept))
     if isinstance(c, Refusal):
         return c
-    return _record(work, seed, useful, (cuda, cuda_strategy, cuda_verdict, cuda_errors), c, style)
+    sums = _checksums(judging, kept, outputs, [seen.left, c.answer.left])
+    if not sums:
+        return Refusal("undecided", "both", "rounding alone decides outputs: no case gives the same integers on both sides")
+    return _record(work, judging, seed, sums, (cuda, cuda_strategy, seen), c, style)
+
+
+def _checksums(judging: Judging, kept: Mapping[int, Case], outputs: Sequence[Array], left: Sequence[Mapping]) -> dict[int, list[dict]]:
+    """Of each case that both sides reproduce (integers to the bit)."""
+    made: dict[int, list[dict]] = {}
+    for number, case in kept.items():
+        sums = [checksum(len(made), o, e) for o, e in zip(outputs, case.outputs)]
+        if all(not differs(s, side[case.key][k]) for side in left for k, s in enumerate(sums)):
+            made[number] = sums
+    return made
 
 
 # ------------------------------------------------------------------------------------------------ CUDA
@@ -121,23 +152,34 @@ def _texts(module: Module) -> dict[str, object]:
     return {"kernels": [{"name": x.program.name, "naive": print_program(x.naive), "script": x.script} for x in launches]}
 
 
-def _judge_cuda(work: _Work, side: CudaSide, given: Sequence[Case]) -> tuple[dict[str, object], list[dict[str, float]]] | Refusal:
-    outputs = outputs_of(work.program.graph)
-    names = [i.name for i in work.program.graph.inputs]
-    arrays = [dict(zip(names, c.arrays)) for c in given]
+def _judge_cuda(work: _Work, judging: Judging, side: CudaSide) -> _Seen | Refusal:
+    graph = work.program.graph
     try:
-        made = work.timed("cuda run", lambda: run_sides.run_cuda(side, arrays, outputs))
-        errors = _errors(given, made)
-        if isinstance(errors, str):
-            return Refusal("wrong-result", "cuda", errors, cuda_source=side.source)
-        watched = accesses_of(work.program.graph) <= MOST_WATCHED
-        findings = work.timed("cuda check", lambda: run_sides.check_cuda(side, arrays[0])) if watched else []
+        library = work.timed("cuda build", lambda: run_sides.cuda_library(side, [*inputs_of(graph), *outputs_of(graph)]))
+        answer = work.timed("cuda run", lambda: judging.answer(library, twice=False))
+        if not answer.accepted:
+            return refusal("cuda", answer, cuda_source=side.source)
+        watched = accesses_of(graph) <= MOST_WATCHED
+        arrays = dict(zip([i.name for i in graph.inputs], judging.given[0].arrays))
+        findings = work.timed("cuda check", lambda: run_sides.check_cuda(side, arrays)) if watched else []
     except KernelFailed as error:
         return Refusal(_how(error), "cuda", error.message, cuda_source=side.source)
     if findings:
         return Refusal("finding", "cuda", findings[0][:400], cuda_source=side.source)
     checked = "clean" if watched else "not watched: too many accesses"
-    return {"accepted": True, "by": "emulator", "check": checked, **_worst(errors)}, errors
+    return _Seen({"by": "emulator", "check": checked, **answer.to_json()}, answer.left)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    verdict: dict[str, object]
+    left: dict[str, list[np.ndarray]]
+
+
+def refusal(side: str, answer: Answer, **sources: str) -> Refusal:
+    """The rejection of a side by its first finding."""
+    first = answer.findings[0]
+    return Refusal(first.code, side, f"{first.message}{' at ' + first.where if first.where else ''}"[:500], **sources)
 
 
 def _how(error: KernelFailed) -> str:
@@ -145,97 +187,101 @@ def _how(error: KernelFailed) -> str:
     return "timeout" if "SIGXCPU" in error.message or "SIGALRM" in error.message else "crash"
 
 
-def _errors(given: Sequence[Case], made: Sequence[Sequence[np.ndarray]], slack: float = 1.0) -> list[dict[str, float]] | str:
-    """(largest error, tolerance) of each case and output, or what is wrong first."""
-    out = []
-    for case, arrays in zip(given, made):
-        for difference in case.differences(arrays):
-            if not difference.right and not difference.error <= slack * difference.tolerance:
-                return f"{difference.name} in family {case.family}: {difference.why}"
-            out.append({"error": difference.error, "tolerance": difference.tolerance, "scale": difference.scale})
-    return out
-
-
-def _worst(errors: Sequence[dict[str, float]]) -> dict[str, object]:
-    def share(e: dict[str, float]) -> float:
-        return e["error"] / e["tolerance"] if e["tolerance"] else 0.0
-
-    worst = max(errors, key=share)
-    return {"max_error": worst["error"], "tolerance": worst["tolerance"], "runs": len(errors)}
-
-
 # ------------------------------------------------------------------------------------------------ C
 @dataclass(frozen=True)
 class _C:
     side: CSide
     naive: CSide
+    plain: str
     strategy: dict[str, object]
-    verdict: dict[str, object]
-    errors: list[dict[str, float]]
+    answer: Answer
+    others: dict[str, object]
     times: dict[str, object]
 
 
-def _c(work: _Work, style: Style, given: Sequence[Case]) -> _C | Refusal:
-    """Plans measured side by side; the fastest right one is the record's."""
+def _c(work: _Work, judging: Judging, style: Style, kept: Sequence[int]) -> _C | Refusal:
+    """Plans measured side by side; the fastest is judged and becomes the record's, the unscheduled forms are held to what the cases allow."""
     graph, outputs = work.program.graph, outputs_of(work.program.graph)
-    default = plans.default_c(graph)
-    modules = {"naive": plans.naive_c(graph), "default": default}
-    if work.rng.random() < 0.25:
-        for n, other in enumerate(plans.alternatives(default, cpu_machine(), TUNED, work.rng)):
-            modules[f"tuned{n}"] = plans.rescheduled(default, cpu_machine(), other)
+    modules = work.timed("c plan", lambda: _c_modules(work, graph))
     sides = {name: c_side(graph, m, style.title(work.program), style.comments) for name, m in modules.items()}
     sides = {name: style.c(s) for name, s in sides.items() if name in ("naive", "default") or s.source != sides["default"].source}
-    libraries = run_sides.build_c({n: s.source for n, s in sides.items()}, work.folder)
+    plain = _plain(graph, modules["naive"])
+    commands = {n: (s.source, COMPILE) for n, s in sides.items()} | ({"plain": (plain, PLAIN)} if plain else {})
+    libraries = work.timed("c build", lambda: run_sides.build_c(commands, work.folder))
     order = list(sides)
-    times = run_sides.time_c([libraries[n] for n in order], given[0].arrays, outputs)
-    best = max(range(len(order)), key=lambda k: times.ratios[k][0])
-    if times.ratios[best][0] < 1.03:
-        best = 0
+    given = judging.given[kept[0]].arrays
+    times = work.timed("c time", lambda: run_sides.time_c([libraries[n] for n in order], given, outputs))
+    best = _chosen(times)
     name = order[best]
-    for which in dict.fromkeys((name, "naive")):
-        try:
-            made = run_sides.run_c(libraries[which], [c.arrays for c in given], outputs)
-            errors = _errors(given, made, 1.0 if which == name else BASELINE_SLACK)
-        except KernelFailed as error:
-            return Refusal(_how(error), "c", error.message, c_source=sides[which].source)
-        if isinstance(errors, str):
-            return Refusal("wrong-result", "c", f"{which}: {errors}", c_source=sides[which].source)
-        if which == name:
-            kept = errors
+    answer = work.timed("c run", lambda: judging.answer(libraries[name].read_bytes(), twice=True))
+    if not answer.accepted:
+        return refusal("c", answer, c_source=sides[name].source)
+    others: dict[str, object] = {}
+    for which in ("c_naive", "c_plain") if plain else ("c_naive",):
+        wrong = work.timed("c others", lambda w=which: _off(libraries[w.removeprefix("c_")], judging, kept, outputs))
+        if wrong and which == "c_naive":
+            return Refusal("wrong-result", "c", f"the unscheduled form: {wrong}", c_source=sides["naive"].source)
+        others[which] = {"accepted": not wrong, "by": "native", "slack": BASELINE_SLACK, **({"reason": wrong} if wrong else {})}
     ratio, low, high = times.ratios[best]
     measured = {
         "c_us": times.microseconds[best], "naive_c_us": times.microseconds[0], "speedup": ratio, "interval": [low, high], "baseline": "c_naive",
         "threads": 1, "clock": "processor time", "machine": cpu_machine().name, "cuda_us": None, "others": {n: times.microseconds[k] for k, n in enumerate(order)},
     }  # fmt: skip
     strategy = {"name": name.rstrip("0123456789"), "chosen_by": "measurement", "among": order, **_texts(modules[name])}
-    return _C(sides[name], sides["naive"], strategy, {"accepted": True, "by": "native", **_worst(kept)}, kept, measured)
+    return _C(sides[name], sides["naive"], plain, strategy, answer, others, measured)
+
+
+def _c_modules(work: _Work, graph: Graph) -> dict[str, Module]:
+    default = plans.default_c(graph)
+    modules = {"naive": plans.naive_c(graph), "default": default}
+    if work.rng.random() < 0.25:
+        for n, other in enumerate(plans.alternatives(default, cpu_machine(), TUNED, work.rng)):
+            modules[f"tuned{n}"] = plans.rescheduled(default, cpu_machine(), other)
+    return modules
+
+
+def _chosen(times: run_sides.Times) -> int:
+    """The fastest plan; the unscheduled one (the first) unless another is clearly better."""
+    best = max(range(len(times.ratios)), key=lambda k: times.ratios[k][0])
+    return best if times.ratios[best][0] >= CLEARLY else 0
+
+
+def _plain(graph: Graph, naive: Module) -> str:
+    """Empty for types that plain C has not."""
+    try:
+        return plain_c(graph, naive)
+    except Unreadable:
+        return ""
+
+
+def _off(library: Path, judging: Judging, kept: Sequence[int], outputs: Sequence[Array]) -> str:
+    try:
+        made = run_sides.run_c(library, [judging.given[n].arrays for n in kept], outputs)
+    except (KernelFailed, BuildFailed) as error:
+        return error.message
+    return judging.far_off(dict(zip(kept, made)), BASELINE_SLACK)
 
 
 # ------------------------------------------------------------------------------------------------ record
-def _record(work: _Work, seed: int, given: Sequence[Case], cuda, c: _C, style: Style) -> Pair:
-    side, strategy, verdict, errors = cuda
+def _record(work: _Work, judging: Judging, seed: int, sums: Mapping[int, list[dict]], cuda: tuple[CudaSide, dict, _Seen], c: _C, style: Style) -> Pair:
+    side, strategy, seen = cuda
     graph = work.program.graph
-    outputs: list[Array] = outputs_of(graph)
-    sums, at = [], 0
-    for number, case in enumerate(given):
-        for output, truth in zip(outputs, case.truth):
-            allowed = max(errors[at]["tolerance"], c.errors[at]["tolerance"])
-            sums.append(checksum(number, output, truth, allowed))
-            at += 1
     arguments = inputs_of(graph)
     inputs = {
         "arguments": [{"name": a.name, "dtype": a.dtype, "shape": list(a.shape)} for a in arguments],
         "cases": [
-            {"family": x.family, "seed": x.seed, "values": dict(zip([a.name for a in arguments], x.expressions))} for x in given
+            {"family": x.family, "seed": x.seed, "values": dict(zip([a.name for a in arguments], x.expressions))}
+            for x in (judging.given[n] for n in sums)
         ],
     }
     pair = Pair(
         category=work.program.category, graph=print_graph(graph), cuda_source=side.source, cuda_launches=side.launches(), cuda_strategy=strategy,
         buffers=side.buffers(graph), c_source=c.side.source, c_entry=ENTRY, c_args=[{"name": n, "type": t, "role": r} for n, t, r in c.side.args],
-        c_compile=COMPILE, c_strategy=c.strategy, inputs=inputs, outputs=sums, verdicts={"cuda": verdict, "c": c.verdict}, times=c.times,
+        c_compile=COMPILE, c_strategy=c.strategy, inputs=inputs, outputs=[s for case in sums.values() for s in case],
+        verdicts={"cuda": seen.verdict, "c": {"by": "native", **c.answer.to_json()}, **c.others}, times=c.times,
         provenance={"warploom": VERSION, "seed": seed, "params": dict(work.program.params), "parent": work.program.parent, "style": style.describe(),
-                    "cuda_machine": MACHINE.name, "seconds": {k: round(v, 2) for k, v in work.seconds.items()},
+                    "cuda_machine": MACHINE.name, "contained": judging.sandbox.enabled, "seconds": {k: round(v, 2) for k, v in work.seconds.items()},
                     "processor_seconds": round(processor_seconds() - work.started, 2)},
-        operators=list(work.program.operators), c_naive=c.naive.source, features=features_of(graph),
+        operators=list(work.program.operators), c_naive=c.naive.source, c_plain=c.plain, features=features_of(graph),
     )  # fmt: skip
     return pair.identified()

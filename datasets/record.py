@@ -1,6 +1,6 @@
 """The schema of a data set: one pydantic model a pair, one a rejection. Columns that hold structures are JSON text in the files.
 
-Version 1. Columns beyond those of the contract: `schema_version`, `operators`, `c_naive`, `features`. A record made from a user's own `.cu` file will
+Version 2. Columns beyond those of the contract: `schema_version`, `operators`, `c_naive`, `c_plain`, `features`. A record made from a user's own `.cu` file will
 have the same columns, with `graph` empty where nothing was raised.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-SCHEMA = 1
+SCHEMA = 2
 NESTED = ("cuda_launches", "cuda_strategy", "buffers", "c_args", "c_strategy", "inputs", "outputs", "verdicts", "times", "provenance", "operators", "features")
 LICENSE = "CC0-1.0"
 _CONTENT = ("graph", "cuda_source", "cuda_launches", "buffers", "c_source", "c_entry", "c_args", "c_compile")
@@ -22,7 +22,8 @@ class Pair(BaseModel):
     """One verified pair. `cuda_launches`: kernel, grid, block, shared_bytes, args (names of `buffers`), in order; `buffers`: name, role (input, output,
     temporary), dtype, shape; `c_args`: name, type, role, in the order of the C entry; `inputs`: dtype and shape of each input, and for each case
     its family, seed and one NumPy expression an input; `outputs`: for each case and output its checksum; `family`: programs alike but for shapes
-    and numbers; `c_naive`: the unscheduled C of the same program, the baseline of `times`."""
+    and numbers; `c_naive`: the unscheduled C of the same program, the baseline of `times`;
+    `c_plain`: that program as one plain C function of the same arguments, empty where plain C has not its types."""
 
     model_config = ConfigDict(extra="forbid")
     id: str = ""
@@ -47,6 +48,7 @@ class Pair(BaseModel):
     provenance: dict[str, Any]
     operators: list[str]
     c_naive: str
+    c_plain: str
     features: dict[str, Any]
     schema_version: int = SCHEMA
 

@@ -9,23 +9,22 @@ import ctypes
 import resource
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from ..backends.cuda.emulated import Emulated
 from ..backends.emulator.check import Argument, check_unit
+from ..backends.emulator.execute import build
 from ..backends.emulator.isolate import in_child
 from ..backends.emulator.launch import Launch
 from ..backends.emulator.sidecar import poisoned
-from ..backends.emulator.unit import Call, Parameter, Unit, build_unit
+from ..backends.emulator.unit import C_TYPES, Call, Parameter, Unit, build_unit
 from ..backends.toolchain import open_library
 from ..ir.diagnostic import BuildFailed
-from .c_side import COMPILE, ENTRY
+from .c_side import ENTRY
 from .cuda_side import CudaSide
 from .program import Array
 
@@ -35,6 +34,7 @@ COMPILE_SECONDS = 120
 ROUNDS = 9
 _SLICE = 0.002
 _MOST_CALLS = 2000
+_PAIR = "wl_pair"
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Times:
     ratios: tuple[tuple[float, float, float], ...]
 
 
-def build_c(sources: Mapping[str, str], folder: Path) -> dict[str, Path]:
-    """Compiles each source as its record says. Raises BuildFailed with the compiler's first error."""
+def build_c(sources: Mapping[str, tuple[str, str]], folder: Path) -> dict[str, Path]:
+    """Compiles each (source, command) as the command says. Raises BuildFailed with the compiler's first error."""
     running = {}
-    for name, text in sources.items():
+    for name, (text, command) in sources.items():
         (folder / f"{name}.cpp").write_text(text)
-        command = COMPILE.format(source=f"{name}.cpp", library=f"{name}.so").split()
-        running[name] = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        words = command.format(source=f"{name}.cpp", library=f"{name}.so").split()
+        running[name] = subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     failed = ""
     for process in running.values():
         try:
@@ -80,7 +80,7 @@ def _limited(work):
 def _call(library: Path, arrays: Sequence[np.ndarray], outputs: Sequence[Array]) -> list[np.ndarray]:
     entry = _entry(library)
     given = [a.copy() for a in arrays]
-    made = [poisoned(o.shape, np.dtype(o.dtype)) for o in outputs]
+    made = [poisoned(o.shape, _numpy(o.dtype)) for o in outputs]
     entry(*(ctypes.c_void_p(a.ctypes.data) for a in (*given, *made)))
     if any(a.tobytes() != b.tobytes() for a, b in zip(given, arrays)):
         raise BuildFailed("the C side changes its inputs")
@@ -100,7 +100,7 @@ def time_c(libraries: Sequence[Path], arrays: Sequence[np.ndarray], outputs: Seq
 
 
 def _timed(libraries: Sequence[Path], arrays: Sequence[np.ndarray], outputs: Sequence[Array]) -> Times:
-    made = [poisoned(o.shape, np.dtype(o.dtype)) for o in outputs]
+    made = [poisoned(o.shape, _numpy(o.dtype)) for o in outputs]
     pointers = [ctypes.c_void_p(a.ctypes.data) for a in (*arrays, *made)]
     entries = [_entry(p) for p in libraries]
     ctypes.CDLL(None).omp_set_num_threads(1)
@@ -127,15 +127,24 @@ def _seconds(entry, pointers, calls: int) -> float:
 
 
 # ------------------------------------------------------------------------------------------------ CUDA, emulated
-def run_cuda(side: CudaSide, inputs: Sequence[Mapping[str, np.ndarray]], outputs: Sequence[Array]) -> list[list[np.ndarray]]:
-    """Outputs for each set of inputs, by the emulator. Raises KernelFailed, BuildFailed."""
-    emulated = Emulated(side.program)
+def cuda_library(side: CudaSide, arguments: Sequence[Array]) -> bytes:
+    """The emulator's library of a side, with an entry `kernel` that takes `arguments` in order; temporaries are its own, poisoned in each call.
+    Raises BuildFailed."""
+    unit = _unit(side, _PAIR)
+    return build(replace(unit, body=unit.body + _with_temporaries(side, arguments))).read_bytes()
 
-    def work() -> list[list[np.ndarray]]:
-        made = [emulated.run(arrays) for arrays in inputs]
-        return [[m[o.name] for o in outputs] for m in made]
 
-    return in_child(lambda: _limited(work))
+def _with_temporaries(side: CudaSide, arguments: Sequence[Array]) -> str:
+    sized = side.program.at({})
+    place = {a.name: f"a{k}" for k, a in enumerate(arguments)}
+    lines, passed = [], []
+    for k, b in enumerate(side.program.buffers):
+        if b.name not in place:
+            lines += [f"  static unsigned char t{k}[{max(1, sized.nbytes[b.name])}] __attribute__((aligned(256)));", f"  memset(t{k}, 0xff, sizeof t{k});"]
+        passed.append(f"({C_TYPES[b.numpy_dtype]}*){place.get(b.name, f't{k}')}")
+    head = ", ".join(f"void* {name}" for name in place.values())
+    start = f'#include <cstring>\nextern "C" __attribute__((visibility("default"))) void kernel({head}) {{'
+    return "\n".join([start, *lines, f"  {_PAIR}({', '.join(passed)});", "}", ""])
 
 
 def check_cuda(side: CudaSide, arrays: Mapping[str, np.ndarray]) -> list[str]:
@@ -150,16 +159,18 @@ def check_cuda(side: CudaSide, arrays: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def _watched(side: CudaSide, arrays: Mapping[str, np.ndarray]) -> tuple[Unit, list[Argument]]:
+    buffers, sized = side.program.buffers, side.program.at({})
+    values = [arrays[b.name] if b.name in arrays else poisoned(sized.shapes[b.name], _numpy(b.numpy_dtype)) for b in buffers]
+    return _unit(side), [Argument(Parameter(b.name, b.numpy_dtype), v, b.role) for v, b in zip(values, buffers)]
+
+
+def _unit(side: CudaSide, entry: str = "") -> Unit:
+    """All launches on the program's buffers in order."""
     buffers = side.program.buffers
-    sized = side.program.at({})
     where = {b.name: k for k, b in enumerate(buffers)}
-    calls = [Call(x.kernel, Launch(x.grid, x.block, x.shared_bytes), tuple(where[a] for a in x.args)) for x in sized.launches]
-    parameters = [Parameter(b.name, b.numpy_dtype) for b in buffers]
-    values = [arrays[b.name] if b.name in arrays else poisoned(sized.shapes[b.name], np.dtype(b.numpy_dtype)) for b in buffers]
-    unit = build_unit(side.source, calls, parameters, filename="kernel.cu")
-    return unit, [Argument(p, v, b.role) for p, v, b in zip(parameters, values, buffers)]
+    calls = [Call(x.kernel, Launch(x.grid, x.block, x.shared_bytes), tuple(where[a] for a in x.args)) for x in side.program.at({}).launches]
+    return build_unit(side.source, calls, [Parameter(b.name, b.numpy_dtype) for b in buffers], filename="kernel.cu", entry=entry)
 
 
-def scratch_folder() -> tempfile.TemporaryDirectory:
-    """A folder for one pair's libraries."""
-    return tempfile.TemporaryDirectory(prefix="warploom-pair-", ignore_cleanup_errors=True)
+def _numpy(dtype: str) -> np.dtype:
+    return np.dtype("uint16" if dtype == "bfloat16" else dtype)

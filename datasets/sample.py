@@ -1,7 +1,8 @@
 """Which program comes next: a seed, a number and what was drawn before come in, a new Program goes out.
 
 Sampling is a function of the seed and of earlier draws: a resumed build draws what the killed one would have drawn. Coverage steers it: operators
-and patterns that are rare so far are likelier. Programs equal up to renaming to an earlier one are drawn again.
+that are rare so far are likelier, and of a few programs the one goes on that has most of what is rare: operators, which reads which, how memory is
+read, what is computed, shapes. Programs equal up to renaming to an earlier one are drawn again.
 """
 
 from __future__ import annotations
@@ -30,15 +31,17 @@ MOST_ACCESSES = 3e7
 MOST_IN_FAMILY = 4
 KINDS = {"operator": 0.42, "grown": 0.36, "mutated": 0.15, "model": 0.07}
 """Shares of how programs are made; without models theirs goes to growth."""
+CANDIDATES = 3
+"""Programs that are drawn for each that goes on."""
 _TRIES = 60
 
 
 @dataclass
 class Coverage:
-    """How often each operator, pattern and family was drawn."""
+    """How often each operator, family and trait of a program was drawn."""
 
     operators: Counter[str] = field(default_factory=Counter)
-    patterns: Counter[str] = field(default_factory=Counter)
+    traits: Counter[str] = field(default_factory=Counter)
     families: Counter[str] = field(default_factory=Counter)
     same: set[str] = field(default_factory=set)
     parents: list[Program] = field(default_factory=list)
@@ -46,16 +49,28 @@ class Coverage:
     def add(self, drawn: Drawn) -> None:
         """Count one more."""
         self.operators.update(drawn.program.operators)
-        self.patterns.update(map(str, drawn.features["patterns"]))  # type: ignore[call-overload]
+        self.traits.update(traits(drawn))
         self.families[drawn.keys.family] += 1
         self.same.add(drawn.keys.same)
         self.parents.append(drawn.program)
+
+    def gain(self, drawn: Drawn) -> float:
+        """How rare a program's traits are; long programs do not win by their length alone."""
+        found = traits(drawn)
+        return sum(1.0 / (1 + self.traits[t]) ** 2 for t in found) / max(1, len(found)) ** 0.5
 
     def rare(self, rng: np.random.Generator, operators: Iterable[Operator]) -> Operator:
         """An operator, likelier the rarer it is so far."""
         choices = list(operators)
         weights = np.array([1.0 / (1 + self.operators[o.name]) ** 2 for o in choices])
         return choices[int(rng.choice(len(choices), p=weights / weights.sum()))]
+
+
+def traits(drawn: Drawn) -> set[str]:
+    """What coverage counts of a program."""
+    f = drawn.features
+    lists = [f"{name} {x}" for name in ("patterns", "memory", "functions", "shapes") for x in f[name]]  # type: ignore[union-attr,attr-defined]
+    return {*(f"operator {o}" for o in drawn.program.operators), *lists, f"kinds {f['kinds']}", f"outputs {f['outputs']}", f"depth {f['depth']}"}
 
 
 @dataclass(frozen=True)
@@ -74,22 +89,26 @@ class Exhausted(WarploomError):
 
 
 def propose(seed: int, number: int, coverage: Coverage, sources: Sources | None = None) -> Proposal:
-    """The program of this number. Raises Exhausted."""
+    """The program of this number: of CANDIDATES new ones the one that adds most. Raises Exhausted."""
     rng = np.random.Generator(np.random.PCG64([seed, number]))
     skipped: Counter[str] = Counter()
-    sources = sources or Sources()
+    found: list[Drawn] = []
     for turn in range(_TRIES):
-        made = _attempt(rng, coverage, sources, 0.5 ** (turn // 8))
+        made = _attempt(rng, coverage, sources or Sources(), 0.5 ** (turn // 8))
         if isinstance(made, str):
             skipped[made] += 1
             continue
         keys = keys_of(made.graph)
-        why = "in a benchmark" if sources.avoids(made, keys) else _unwanted(made.graph, keys, coverage)
+        why = "in a benchmark" if sources and sources.avoids(made, keys) else _unwanted(made.graph, keys, coverage)
         if why:
             skipped[why] += 1
             continue
-        return Proposal(Drawn(number, made, keys, features_of(made.graph)), skipped)
-    raise Exhausted(f"no new program in {_TRIES} draws: {', '.join(f'{w} {n}' for w, n in skipped.most_common(3))}")
+        found.append(Drawn(number, made, keys, features_of(made.graph)))
+        if len(found) == CANDIDATES:
+            break
+    if not found:
+        raise Exhausted(f"no new program in {_TRIES} draws: {', '.join(f'{w} {n}' for w, n in skipped.most_common(3))}")
+    return Proposal(max(found, key=coverage.gain), skipped)
 
 
 def _unwanted(graph: Graph, keys: Keys, coverage: Coverage) -> str:

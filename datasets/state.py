@@ -113,6 +113,11 @@ class State:
                 "UPDATE drawn SET outcome = ?, result = ?, seconds = ? WHERE number = ? AND outcome IS NULL", (outcome, result, seconds, number)
             )
 
+    def refuse(self, number: int, result: str) -> None:
+        """Turns a pair into a rejection: another one of a lower number is equal to it."""
+        with writing(self.folder), self.db:
+            self.db.execute("UPDATE drawn SET outcome = 'reject', result = ? WHERE number = ? AND outcome = 'pair'", (result, number))
+
     def skip(self, why: str, times: int = 1) -> None:
         """Count proposals that were drawn again."""
         with writing(self.folder), self.db:
@@ -125,6 +130,10 @@ class State:
         """(number, keys, result) of all programs with this outcome (pair, reject), in order."""
         query = "SELECT number, same, family, signature, result FROM drawn WHERE outcome = ? ORDER BY number"
         return [(n, Keys(s, f, tuple(json.loads(m))), r) for n, s, f, m, r in self.db.execute(query, (outcome,)).fetchall()]
+
+    def result(self, number: int) -> str:
+        """What became of a program that is finished."""
+        return self.db.execute("SELECT result FROM drawn WHERE number = ?", (number,)).fetchone()[0]
 
     def count(self, outcome: str) -> int:
         return self.db.execute("SELECT count(*) FROM drawn WHERE outcome = ?", (outcome,)).fetchone()[0]

@@ -105,9 +105,12 @@ class Reference:
     # ---- opening ----
     def open(self, task: Task, seed: int, folder: str) -> Description:
         """Runs the task's source, draws its own inputs twice and describes its call; cases are written to the folder."""
+        return self.begin(task, _load(task), seed, folder)
+
+    def begin(self, task: Task, module: types.ModuleType | GraphTask, seed: int, folder: str) -> Description:
+        """As `open`, for a task that is loaded already."""
         torch.set_num_threads(self.threads)
-        self.task, self.folder = task, folder
-        self.module = _load(task)
+        self.task, self.folder, self.module = task, folder, module
         self.init_seed = seed
         _seed(seed)
         self.init = list(getattr(self.module, "get_init_inputs", list)())
