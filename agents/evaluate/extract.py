@@ -108,7 +108,7 @@ def _chosen(blocks: list[str], record: Record, notes: list[str]) -> str:
 def _is_answer(block: str, found: list[CFunction], record: Record) -> bool:
     if _FOREIGN.search(block):
         return False
-    if record.task is not None and ("PYBIND11_MODULE" in block or "TORCH_LIBRARY" in block):
+    if record.form == "extension" and ("PYBIND11_MODULE" in block or "TORCH_LIBRARY" in block):
         return True
     wanted = len(record.arguments)
     return any(f.name == record.entry or (wanted and f.pointers == wanted) for f in found)

@@ -39,7 +39,7 @@ class Prompter:
 
     def first(self, record: Record) -> list[dict[str, str]]:
         """The request for a first answer."""
-        kind = "extension" if record.task is not None else "code"
+        kind = "extension" if record.form == "extension" else "code"
         values = {"record": record, "target": self.target, "cost": _cost(record, self.target)}
         return [
             {"role": "system", "content": self._render(f"{self.style}_{kind}_system.j2", **values)},

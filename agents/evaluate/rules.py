@@ -11,7 +11,7 @@ def transpiled(record: Record) -> tuple[str, str]:
     """(the answer, which path each kernel took). Raises `WarploomError` where the rules do not cover the CUDA."""
     from ...transpiler import transpile_file, transpile_program
 
-    if record.task is not None:
+    if record.form == "extension":
         made = transpile_file(record.cuda)
     elif record.kernels:
         made = transpile_program(record.cuda, binding_of(record.kernels), record.entry)

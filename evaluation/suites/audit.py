@@ -23,13 +23,17 @@ from .torch_operators import by_torch
 
 @dataclass(frozen=True)
 class Audit:
-    """`defects` make a record unfit; `weak` says what its published test lets pass; `facts` is what was seen; `sidecar` its launches."""
+    """`defects` make a record unfit; `weak` says what its published test lets pass; `facts` is what was seen; `sidecar` its launches.
+
+    `speeds`: how many times as fast as the record's baseline something else is that the audit has timed (`c_code`).
+    """
 
     id: str
     defects: tuple[str, ...] = ()
     weak: tuple[str, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
     sidecar: str = ""
+    speeds: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict:
         """Plain values for JSON."""
@@ -40,11 +44,15 @@ def audit(record: Record, judge: Judge) -> Audit:
     """Examines one record. Raises `MissingTool` where the machine lacks something."""
     if record.defects:
         return Audit(record.id, record.defects)
-    if record.task is not None:
+    if record.form == "extension":
         from .extension import audit_extension
 
         return audit_extension(record, judge)
     try:
+        if record.form == "pair":
+            from .pair_score import audit_pair
+
+            return audit_pair(record, judge)
         with open_reference(record, Builds(judge.sandbox), judge.threads) as reference:
             return _audited(record, reference, judge)
     except CannotJudge as error:

@@ -64,7 +64,7 @@ def _first_that_agrees(record: Record, offered: Iterator[Binding], said, referen
     wanted = [reference.exact(c) for c in cases]
     closest, number, started = CudaSide(False, "its CUDA side has no binding", float("inf")), 0, time.monotonic()
     for number, binding in enumerate(offered, 1):
-        found = _tried(record, binding, cases, wanted, sandbox, number)
+        found = tried_binding(record, binding, cases, wanted, sandbox, number)
         if found.agrees:
             return found
         closest = min(closest, found, key=lambda side: side.error)
@@ -77,7 +77,8 @@ def _first_that_agrees(record: Record, offered: Iterator[Binding], said, referen
     return replace(closest, why=f"its CUDA side is of another shape: {why}" if why else closest.why, tried=number)
 
 
-def _tried(record: Record, binding: Binding, cases: list, wanted: list, sandbox: Sandbox, number: int) -> CudaSide:
+def tried_binding(record: Record, binding: Binding, cases: list, wanted: list, sandbox: Sandbox, number: int = 1) -> CudaSide:
+    """Runs the launches of one binding on the cases (inputs in C order); `number`: the how many-th binding it is."""
     signature = _signature(record, binding)
     try:
         outputs = _emulated(record.cuda, binding, signature, cases, sandbox)

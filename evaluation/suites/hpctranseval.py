@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ...ir.diagnostic import Unreadable
 from ..signature import STORAGE, Argument
 from ..task import read_text
 from .c_source import CFunction, entry_of, stored
+from .pairs import of_pair
 from .record import MOST_SOURCE, Record
 
 SUITE = "HPCTransEval"
@@ -58,6 +60,8 @@ def _record(stem: str, at: int, value: Any) -> Record:
     if wrong:
         return record.defective(f"{', '.join(wrong)}: a text is missing")
     long = [k for k, v in texts.items() if v and len(v) > MOST_SOURCE]
+    if isinstance(value.get("launches"), list) and isinstance(value.get("buffers"), list):
+        return _exported(record, value, str(texts["ir_code"]))
     inputs, outputs = _shapes(value.get("input_shape")), _shapes(value.get("output_shape"))
     attributes = json.dumps(value.get("op_args"))[:2000]
     record = Record(
@@ -70,6 +74,15 @@ def _record(stem: str, at: int, value: Any) -> Record:
     if inputs is None or outputs is None:
         return record.defective("its input_shape or output_shape is no list of shapes")
     return _with_arguments(record, texts["ir_code"] or "", inputs, outputs)
+
+
+def _exported(record: Record, value: dict, graph: str) -> Record:
+    """A pair of a data set of ours, which states its launches and buffers beside the published keys."""
+    inputs, outputs = value.get("input_name"), value.get("output_name")
+    if not isinstance(inputs, list) or not isinstance(outputs, list):
+        return record.defective("its input_name or output_name is no list")
+    named = replace(record, operator=str(value["op_name"])[:200])
+    return of_pair(named, graph, value["cuda_code"], value["c_code"], [*inputs, *outputs], value["launches"], value["buffers"])
 
 
 def _shapes(value: Any) -> Shapes | None:

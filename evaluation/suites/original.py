@@ -35,7 +35,7 @@ class OriginalScorer:
 
     def score(self, record: Record, code: str) -> Outcome:
         """One answer's outcome. Raises `CannotJudge` where the record's own side fails."""
-        if record.task is not None:
+        if record.form == "extension":
             from .extension import original_extension
 
             return original_extension(self.judge, record, code)

@@ -1,18 +1,25 @@
 """A path comes in, a `Suite` goes out: which benchmark lies there and its records, in the published folder structure as it is.
 
 HPCTransEval: JSON lists. KernelBench_c: `levelN/*.cu` with references in `EvalEngine/torch_functionals/levelN`. Any other folder:
-`.cu` files, each with a `.py` of the same stem in KernelBench form.
+`.cu` files, each with a `.py` of the same stem in KernelBench form. warploom's own data sets: `pairs.parquet`, or the same pairs in
+HPCTransEval's schema.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ...ir.diagnostic import Unreadable, WarploomError
-from . import hpctranseval, kernelbench_c
+from . import hpctranseval, kernelbench_c, pairs
 from .record import Record, Suite
 
-SUITES = (hpctranseval.SUITE, kernelbench_c.SUITE, "warploom")
+SUITES = (hpctranseval.SUITE, kernelbench_c.SUITE, pairs.SUITE)
+_READ: dict[str, Callable[[Path, Path], list[Record]]] = {
+    hpctranseval.SUITE: lambda path, root: hpctranseval.read_file(path),
+    kernelbench_c.SUITE: lambda path, root: [kernelbench_c.read_file(path, root)],
+    pairs.SUITE: lambda path, root: pairs.read_parquet(path),
+}
 
 
 def read_suite(path: str | Path, name: str | None = None) -> Suite:
@@ -36,11 +43,13 @@ def read_suite(path: str | Path, name: str | None = None) -> Suite:
 
 def _found(root: Path) -> dict[str, list[Path]]:
     """The files of each suite that lie under a path."""
-    lists = [root] if root.is_file() else sorted(p for p in _walk(root, "*.json") if p.is_file())
+    sets = pairs.files(root)
+    own = {p.parent for p in sets}  # the list of records beside a data set is the same pairs once more
+    lists = [root] if root.is_file() else sorted(p for p in _walk(root, "*.json") if p.is_file() and p.parent not in own)
     return {
         hpctranseval.SUITE: [p for p in lists if p.suffix == ".json" and hpctranseval.is_records(p)],
         kernelbench_c.SUITE: kernelbench_c.sources(root),
-        "warploom": [],
+        pairs.SUITE: sets,
     }
 
 
@@ -53,7 +62,7 @@ def _read(root: Path, suite: str, files: list[Path]) -> Suite:
     unread: list[str] = []
     for path in files:
         try:
-            records += hpctranseval.read_file(path) if suite == hpctranseval.SUITE else [kernelbench_c.read_file(path, root)]
+            records += _READ[suite](path, root)
         except WarploomError as error:
             unread.append(error.message)
     if not records:

@@ -1,6 +1,6 @@
 """One record of a benchmark: what a model is asked to translate, and what an answer is held against.
 
-A record is judged by its own C side (`c_code`) or by a reference in KernelBench form (`task`).
+A record is judged by its own C side (`c_code`), by a reference in KernelBench form or by a graph (`task`).
 """
 
 from __future__ import annotations
@@ -50,6 +50,11 @@ class Record:
     def defective(self, *reasons: str) -> Record:
         """The record with further defects."""
         return replace(self, defects=(*self.defects, *reasons))
+
+    @property
+    def form(self) -> str:
+        """`code` (a C function against the record's own), `extension` (of PyTorch), or `pair` (a C function against a graph)."""
+        return "code" if self.task is None else "pair" if self.task.kind == "graph" else "extension"
 
     @property
     def prototype(self) -> str:

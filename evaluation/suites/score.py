@@ -77,10 +77,14 @@ class Scorer:
     def score(self, record: Record, code: str) -> Outcome:
         """One answer's outcome. Raises `CannotJudge` where the record gives no verdict."""
         started = time.perf_counter()
-        if record.task is not None:
+        if record.form == "extension":
             from .extension import score_extension
 
             made = score_extension(self.judge, record, code)
+        elif record.form == "pair":
+            from .pair_score import score_pair
+
+            made = score_pair(self.judge, self.builds, record, code)
         else:
             made = self._score_code(record, code)
         return replace(made, seconds=time.perf_counter() - started)
