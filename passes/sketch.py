@@ -5,7 +5,8 @@ the parallel axes i, j, k, .. and row axes r, s, t, ..; a split of i gives i0 (t
 
 Decisions that a measurement may overrule, by name: `lanes` (0: along the rows inside, 1: along the parallel axis), `vectors` (native
 vectors side by side; `vectors AXIS`: of one loop), `tail` (0: masked, 1: overlapping, 2: every tile guarded), `stream` (1: past the caches),
-`taps` (1: those of a window written out), `together` (rows of a window's output at a time), `tile_rows`, `tile_columns` (in vectors).
+`taps` (1: those of a window written out), `together` (rows of a window's output at a time), `tile_rows`, `tile_columns` (in vectors), and those
+of `sketch_beside`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 
 from ..ir.expr import Const, Expr, Load, Op, as_int, children, walk
-from ..ir.kernel import Alloc, Body, For, If, Program, Reduce, Store, expressions, statements
+from ..ir.kernel import Alloc, Body, For, If, Program, Reduce, Store, expressions, reads, statements
 from ..ir.machine import Machine
 from ..ir.types import BYTES
 from ..ir.verify import verify
@@ -22,6 +23,7 @@ from .decisions import Choices
 from .draft import Draft, nest_of, stride
 from .indexing import ravel
 from .pad import float_tile, padded
+from .sketch_beside import lines, places, together
 from .sketch_contract import RULES, rows_first
 from .sketch_dot import dot_intrinsic, dot_rows, dot_tile
 
@@ -135,12 +137,18 @@ def rows(draft: Draft) -> bool:
     outer = nest_of(draft.program.body)
     inner = _row_loops(draft, outer[-1].body) if outer else []
     if outer and not _single(outer[-1]) and _lanes_outside(draft, outer[-1], inner):
-        if not _window(draft, outer):
-            vectorise_parallel(draft, outer[-1])
+        if not _window(draft, outer) and not lines(draft, outer[-1]):
+            places(draft, outer[-1], lambda loop: vectorise_parallel(draft, loop))
+    elif outer:
+        together(draft, outer[-1], lambda: _vectorise_rows(draft, inner))
     else:
-        for loop in inner:
-            vectorise_row(draft, loop)
+        _vectorise_rows(draft, inner)
     return True
+
+
+def _vectorise_rows(draft: Draft, loops: list[For]) -> None:
+    for loop in loops:
+        vectorise_row(draft, loop)
 
 
 def _window(draft: Draft, outer: list[For]) -> bool:
@@ -297,10 +305,16 @@ def parallelise(draft: Draft) -> None:
                 break
 
 
+def _loaded(p: Program) -> set[str]:
+    """Params that are read; the values that a scan leaves behind it are not."""
+    left = {(x.buffer, id(s)) for s in statements(p.body) if isinstance(s, Reduce) and s.running for x in s.running}
+    return {x.buffer for s in statements(p.body) for x in reads(s) if (x.buffer, id(s)) not in left}
+
+
 def stream(draft: Draft) -> None:
     """Large outputs that are only written go past the caches."""
     p = draft.program
-    loaded = set(p.read())
+    loaded = _loaded(p)
     for b in p.params:
         count = as_int(ravel(tuple(Const((as_int(s) or 1) - 1) for s in b.shape), b.shape, {}))
         size = (count + 1) * BYTES[b.dtype] if count is not None else 0

@@ -23,8 +23,39 @@ def contract(draft: Draft) -> bool:
     if len(axes) < 2 or _extent(axes[-1]) < draft.machine.lanes // 2 or _extent(axes[-2]) == 1:
         return False
     if not any(step == 1 for step in _reduction_strides(draft, axes[-1].axis)):
-        return False
+        return _inner_products(draft, axes[-2], axes[-1])
     return register_tile(draft, axes[-2], axes[-1])
+
+
+def _inner_products(draft: Draft, rows: For, columns: For) -> bool:
+    """Where both operands lie along the reduction its lanes are partial sums, those of a tile of rows by columns side by side: what is
+    loaded of a row serves all columns. [m, n, r] -> n tiles, m tiles, r tiles, m, n, lanes of r."""
+    m, n, lanes = rows.axis, columns.axis, draft.machine.lanes
+    sums = [s for s in statements(draft.program.body) if isinstance(s, For) and any(isinstance(x, Reduce) for x in s.body)]
+    if len(sums) != 1 or _extent(sums[0]) < lanes or any(step != 1 for step in _reduction_strides(draft, sums[0].axis)):
+        return False
+    most = _extent(rows)
+    height = draft.choose("dot_rows", min(4, most), (h for h in (1, 2, 3, 4, 6, 8) if h <= most))
+    width = draft.choose("dot_columns", 4, (2, 3, 4, 6, 8))
+    if not draft.attempt(f"split({m}, {height}, tail=mask, round=1)", f"reorder({n}, {m}0, {m}1)"):
+        return False
+    if draft.has(f"{m}2") and not draft.attempt(f"reorder({n}, {m}2)"):
+        return False
+    if not draft.attempt(f"split({n}, {width}, tail=mask, round=1)"):
+        return False
+    outside = {f"{m}1": f"{m}0, {m}1", f"{m}2": f"{m}2"}
+    tiles = [(high, wide) for high in _present(draft, *outside) for wide in _present(draft, f"{n}1", f"{n}2")]
+    axes = dict.fromkeys(a for tile in tiles for a in tile)
+    steps = [*(f"reorder({outside[high]}, {wide})" for high, wide in tiles), *(f"bind({a}, unroll)" for a in axes)]
+    return draft.attempt(*steps) and _summed_along(draft, sums[0].axis, tiles)
+
+
+def _summed_along(draft: Draft, r: str, tiles: list[tuple[str, str]]) -> bool:
+    lanes = draft.machine.lanes
+    if not draft.attempt(f"split({r}, {lanes}, tail=mask, round={lanes})", f"rfactor({r}0, {r}1)"):
+        return False
+    binds = [f"bind({a}, vector)" for a in _present(draft, f"{r}1", f"{r}2")]
+    return draft.attempt(*binds, *(f"expand({m}, {n})" for m, n in tiles))
 
 
 def convolution(draft: Draft) -> bool:

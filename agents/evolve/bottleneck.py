@@ -19,12 +19,12 @@ NEAR = 1.05
 """A kernel within this factor of its floor needs no more search."""
 
 HELPS: dict[str, tuple[str, ...]] = {
-    "memory": ("stream", "join", "inline", "order", "panel", "pack_columns", "pack_rows", "once", "prefetch", "vectors", "lanes"),
-    "compute": ("columns", "rows", "tile_rows", "tile_columns", "vectors", "depth", "unroll", "inline", "order", "tail", "together"),
-    "latency": ("vectors", "together", "unroll", "lanes", "rows", "tile_rows", "tail", "join"),
-    "overhead": ("pack_columns", "pack_rows", "join", "inline", "lanes", "vectors"),
-    "parallelism": ("order", "lanes", "together"),
-}
+    "memory": ("stream", "lines", "together", "pack_columns", "pack_rows", "join", "inline", "places", "separate", "lanes", "vectors"),
+    "compute": ("columns", "rows", "pack_columns", "pack_rows", "tile_rows", "tile_columns", "dot_rows", "dot_columns", "separate", "vectors", "inline", "join", "together", "tail", "taps"),
+    "latency": ("lines", "together", "vectors", "stream", "lanes", "taps", "separate", "join", "inline", "tail", "dot_columns", "dot_rows", "tile_rows", "places"),
+    "overhead": ("pack_columns", "pack_rows", "stream", "columns", "rows", "join", "inline", "vectors", "tail"),
+    "parallelism": ("lanes", "together", "lines", "join"),
+}  # fmt: skip
 """bottleneck -> decisions that act on it, the likeliest first."""
 
 

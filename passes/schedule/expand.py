@@ -27,7 +27,8 @@ class Expand(Step):
                              C[i, j] = f(acc[0])
 
     The axes form a perfect nest (guards in it are copied to each tile loop) and have independent iterations. A buffer of one element
-    becomes exactly the tile; a larger one keeps its dims before the tile's; axes bound to lanes come before all.
+    becomes exactly the tile; a larger one keeps its dims before the tile's, except that axes bound to unroll come before them, and axes
+    bound to lanes before all.
     """
 
     stage: ClassVar[str] = "structure"
@@ -110,23 +111,25 @@ class _Grown:
         return self.old.shape == (Const(1),)
 
     @property
-    def order(self) -> tuple[list[For], list[For]]:
+    def order(self) -> tuple[list[For], list[For], list[For]]:
+        """Axes before the buffer's own dims, between those that lanes own and the others, after them."""
         by_name = {loop.axis: loop for loop in self.loops}
-        if self.old.space != "local":
-            return [], self.loops
-        order, owned = lanes_first(tuple(by_name), {a: loop.kind for a, loop in by_name.items()})
-        return [by_name[a] for a in order[:owned]], [by_name[a] for a in order[owned:]]
+        owned = 0
+        order = tuple(by_name)
+        if self.old.space == "local":
+            order, owned = lanes_first(order, {a: loop.kind for a, loop in by_name.items()})
+        rest = [by_name[a] for a in order[owned:]]
+        unrolled = [x for x in rest if x.kind == "unroll" and not self.scalar]
+        return [by_name[a] for a in order[:owned]], unrolled, [x for x in rest if x not in unrolled]
 
     def around(self, tile: list[list[Expr]], old: tuple[Expr, ...]) -> tuple[Expr, ...]:
         owned = self.old.owned
-        return (*tile[0], *old[:owned], *(() if self.scalar else old[owned:]), *tile[1])
+        return (*tile[0], *old[:owned], *tile[1], *(() if self.scalar else old[owned:]), *tile[2])
 
     @property
     def buffer(self) -> Buffer:
-        lanes, rest = self.order
-        shape = self.around([[extent(x) for x in lanes], [extent(x) for x in rest]], self.old.shape)
-        return replace(self.old, shape=shape, owned=self.old.owned + len(lanes))
+        shape = self.around([[extent(x) for x in axes] for axes in self.order], self.old.shape)
+        return replace(self.old, shape=shape, owned=self.old.owned + len(self.order[0]))
 
     def place(self, x: Load) -> Load:
-        lanes, rest = self.order
-        return Load(x.buffer, self.around([[offset(q) for q in lanes], [offset(q) for q in rest]], x.index))
+        return Load(x.buffer, self.around([[offset(q) for q in axes] for axes in self.order], x.index))

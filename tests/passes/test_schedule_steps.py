@@ -148,6 +148,7 @@ GOOD = {
     "rfactor_two": ("rows", "split(j, 64, tail=cut); split(j1, 16, u, l); rfactor(j0, (u, l)); bind(l, vector)"),
     "expand": ("linear", "split(i, 4); split(j, 8); reorder(i0, j0, i1, j1); expand(i1, j1)"),
     "expand_lanes": ("linear", "bind(j, lanes); expand(j)"),
+    "expand_unrolled": ("rows", "split(i, 4); bind(i1, unroll); split(j, 8, tail=cut); rfactor(j0, j1); bind(j1, vector); expand(i1)"),
     "stage": ("matmul", "stage(B, at=root, by=(j, k))"),
     "stage_guarded": ("linear", "split(j, 8); expand(j1); stage(B, at=j0, by=(k, j1), space=shared)"),
     "set_space": ("chain", "set_space(t, shared)"),

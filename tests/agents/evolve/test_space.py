@@ -27,8 +27,14 @@ FORWARDS = {
     "matmul": ("torch.relu(x @ x.transpose(1, 2))", "torch.randn(2, 50, 35)"),
     "chain": ("F.layer_norm(torch.sigmoid(x) * x + 1.0, (70,))", "torch.randn(5, 70)"),
     "conv": ("F.conv2d(x, x[:4, :, :3, :3].contiguous(), padding=1)", "torch.randn(4, 3, 7, 33)"),
-    "scan": ("x.cumsum(1)", "torch.randn(6, 50)"),
+    "scan": ("x.cumsum(1)", "torch.randn(11, 50)"),
+    "lines": ("torch.amax(x, 1)", "torch.randn(2, 21, 2100)"),
+    "products": ("x @ x[:23].t()", "torch.randn(30, 70)"),
+    "map": ("torch.tanh(x)", "torch.randn(1 << 16)"),
 }
+
+
+BASE = {"products": {"pack_columns @": 0, "pack_rows @": 0}}
 
 
 def subject_of(tmp_path, forward, inputs):
@@ -44,12 +50,12 @@ def subject_of(tmp_path, forward, inputs):
 def test_every_decision_keeps_numbers_right(name, tmp_path):
     subject = subject_of(tmp_path, *FORWARDS[name])
     workshop = Workshop(subject)
-    default = workshop.make(Strategy("default"))
+    default = workshop.make(Strategy("default").with_choices(BASE.get(name, {})))
     found: dict[str, Candidate] = {}
     for decision, (own, worth) in default.space.items():
         for value in worth:
             if value != own:
-                c = workshop.make(Strategy(f"{decision} = {value}").with_choices({decision: value}))
+                c = workshop.make(Strategy(f"{decision} = {value}").with_choices({**BASE.get(name, {}), decision: value}))
                 found.setdefault(c.key, c)
     assert len(found) > 2 and not any(tiny.first_difference(c.kernels.values()) for c in found.values())
     whole, _ = union([c.module for c in found.values()])
