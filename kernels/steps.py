@@ -144,7 +144,8 @@ class Steps(Generic[K]):
                                  C[i, j] = f(acc[0])
 
         The axes form a perfect nest (guards in it are copied to each tile loop) and have independent iterations. A buffer of one element
-        becomes exactly the tile; a larger one keeps its dims before the tile's; axes bound to lanes come before all.
+        becomes exactly the tile; a larger one keeps its dims before the tile's, except that axes bound to unroll come before them, and axes
+        bound to lanes before all.
         """
         return self._apply(script.Expand(axes))
 
