@@ -48,7 +48,7 @@ def beside(row: Mapping[str, Any], position: int) -> dict[str, Any]:
     """What the schema has no place for: launches and buffers of the record at `position`, under the names that it uses."""
     names = _names(row)
     launches = [
-        {**x, "kernel": _kernel(n), "args": [names[a] for a in x["args"]]} for n, x in enumerate(row["cuda_launches"])
+        {**x, "kernel": _kernel(n), "args": list(dict.fromkeys(names[a] for a in x["args"]))} for n, x in enumerate(row["cuda_launches"])
     ]
     return {"position": position, "id": row["id"], "launches": launches, "buffers": [{**b, "name": names[b["name"]]} for b in row["buffers"]]}
 
@@ -89,8 +89,19 @@ def _cuda_code(row: Mapping[str, Any]) -> str:
     texts = [head.rstrip()] if head.strip() else []
     for n, x in enumerate(row["cuda_launches"]):
         k = kernels[x["kernel"]]
-        texts.append(renamed(k.text, {k.name: _kernel(n), **dict(zip(k.params, (names[a] for a in x["args"])))}).rstrip())
+        text = renamed(k.text, {k.name: _kernel(n), **dict(zip(k.params, (names[a] for a in x["args"])))})
+        texts.append(_once(text, [names[a] for a in x["args"]]).rstrip())
     return "\n\n".join(texts) + "\n"
+
+
+def _once(text: str, args: list[str]) -> str:
+    """A buffer that is bound to two parameters is one."""
+    if len(set(args)) == len(args):
+        return text
+    start = text.index("(", text.index(NAME))
+    stop = text.index(")", start)
+    params = dict(zip(reversed(args), reversed(text[start + 1 : stop].split(","))))
+    return text[: start + 1] + ",".join(params[a] for a in dict.fromkeys(args)) + text[stop:]
 
 
 def split_kernels(source: str) -> tuple[str, dict[str, KernelText]]:

@@ -39,7 +39,7 @@ from .styles import Style
 
 MOST_WATCHED = 6e6
 """Accesses of a run that are still watched one by one: seconds."""
-TUNED = 4
+TUNED = 3
 """Other plans of a C side that are measured, where it is tuned."""
 BASELINE_SLACK = 64.0
 """How many times the allowed error the unscheduled C may make: one long sum, term after term, rounds coarsely and is no side of the pair."""

@@ -169,6 +169,8 @@ def row_loops(body: Body) -> list[For]:
 
 def rows_win(draft: Draft, nests: list[For], inner: list[For]) -> bool:
     """Whether a block a row is better than a thread a point."""
+    if any(isinstance(s, Reduce) and s.running and len(s.targets) > 1 for s in statements(draft.program.body)):
+        return False  # threads carry one value on
     longest = max(count_of(nest_of((loop,))) for loop in inner)
     kept = any(isinstance(s, Alloc) and s.buffer.space == "scratch" for s in statements(draft.program.body))
     if kept:

@@ -43,3 +43,16 @@ def test_what_needs_aten_is_no_pair():
     graph = parse_graph("def f(x: f32[4, 4]):\n    v, i = sort(x, 1, False) @ (f32[4, 4], i64[4, 4])\n    return v, i\n")
     with pytest.raises(NotAPair):
         c_side(graph, plans.default_c(graph))
+
+
+PAIRS_SCAN = """def f(x: f32[100, 80]):
+    ones: f32[100, 80] = map(1.0)
+    most, total = scan(lse, (x, ones,), 1) @ (f32[100, 80], f32[100, 80])
+    y: f32[100, 80] = map(most[i0, i1] + log(total[i0, i1]))
+    return y,
+"""
+
+
+def test_a_scan_of_several_values_has_a_cuda_side():
+    graph = parse_graph(PAIRS_SCAN)
+    assert cuda_side(graph, plans.default_cuda(graph)).launches()
