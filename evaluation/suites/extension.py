@@ -26,6 +26,7 @@ from ..candidate import Candidate
 from ..judge import Judge
 from ..sandbox import GIB, Limits, Sandbox, kill
 from ..verdict import Finding
+from .builds import machine_stamp
 from .c_source import functions
 from .record import Record
 from .score import Outcome, outcome_of
@@ -161,13 +162,7 @@ def _stamp() -> str:
     """What the compiled header depends on: torch, the compiler, the flags, and what `-march=native` means here."""
     import torch
 
-    cpu = Path("/proc/cpuinfo")
-    flags = next((line for line in cpu.read_text().splitlines() if line.startswith("flags")), "") if cpu.exists() else ""
-    try:
-        version = subprocess.run(["g++", "--version"], capture_output=True, text=True).stdout
-    except FileNotFoundError:
-        raise MissingTool("g++ is not installed", hint="install a C++ compiler") from None
-    return "\0".join([torch.__version__, version, *_flags(), flags])
+    return "\0".join([torch.__version__, *_flags(), machine_stamp()])
 
 
 def _precompiled() -> bytes:

@@ -19,13 +19,11 @@ static uint64_t seed = 1;
 static thread_local uint64_t state = 0, seen = 0;
 
 static inline double noise() {  // uniform in [-1, 1)
-  if (seen != seed) {
+  if (__builtin_expect(seen != seed, 0)) {
     seen = seed;
     state = seed * 0x9E3779B97F4A7C15ull + reinterpret_cast<uintptr_t>(&state);
   }
-  state ^= state << 13;
-  state ^= state >> 7;
-  state ^= state << 17;
+  state = state * 6364136223846793005ull + 1442695040888963407ull;
   return double(int64_t(state)) * 0x1p-63;
 }
 #endif
