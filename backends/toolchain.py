@@ -38,9 +38,11 @@ class Compiler:
 
 @dataclass(frozen=True)
 class Headers:
-    """(name, text) of the headers that units may include; the first, which includes the others, is compiled once per set of flags."""
+    """(name, text) of the headers that units may include; the first, which includes the others, is compiled once per set of flags:
+    the units' own, or `flags` where units of several kinds shall share it."""
 
     files: tuple[tuple[str, str], ...]
+    flags: tuple[str, ...] | None = None
 
     @classmethod
     def read(cls, folder: Path, *names: str) -> Headers:
@@ -137,6 +139,7 @@ def _provide_headers(cc: Compiler, headers: Headers, options: tuple[str, ...], f
     """Put the headers and the precompiled form of the first, taken from the cache, into the build folder."""
     for name, text in headers.files:
         (folder / name).write_text(text)
+    options = options if headers.flags is None else (*ALWAYS, *headers.flags)
     key = _key(cc.version, _native(), *options, headers.text)
 
     def make() -> bytes:

@@ -6,22 +6,16 @@ run the kernels in the emulator. Checks such as `x.is_cuda()` hold for CPU tenso
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-import importlib.machinery
-import importlib.util
-import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from ..toolchain import Headers, compile_library, open_openmp
 from .execute import header_stamp
 from .includes import expand_includes
 from .rewrite import Rewritten, rewrite
+from .torch_build import build_library, import_extension
 from .unit import include_folder, unit_defines, unit_flags
-
-_PRELUDE = "warploom_torch_prelude.h"
 
 
 def is_extension(source: str) -> bool:
@@ -62,56 +56,17 @@ def build_extension(
     """The extension's shared library; its module is called `name`, which must be unique in the process that loads it."""
     needed = next((unit_flags(part) for part in rewritten if unit_flags(part)), ())
     index = extra + "".join({unit_defines(part) for part in rewritten})
-    headers = Headers(((_PRELUDE, "#include <torch/extension.h>\n"),))
     units = [_unit(path, part, name, index) for path, part in zip(files, rewritten)]
-    given = [f"-D{d}" for d in defines] + [f"-I{folder}" for folder in include]
-    return compile_library(units, (*_flags(), *needed, *flags, *given), headers, "extension")
+    given = [f"-I{include_folder()}", *(f"-D{d}" for d in defines), *(f"-I{folder}" for folder in include)]
+    return build_library(units, (*needed, *flags, *given), shared_header=not needed and not flags)
 
 
 def _unit(path: Path, part: Rewritten, name: str, index: str) -> str:
     """Only torch's own header is compiled beforehand: it is by far the largest, and the same for every extension."""
-    return f"""#include "{_PRELUDE}"
-// {header_stamp()}
+    return f"""// {header_stamp()}
 {index}#include "warploom/torch_cuda.h"
 #undef TORCH_EXTENSION_NAME
 #define TORCH_EXTENSION_NAME {name}
 #line 1 "{path}"
 {part.text}
 """
-
-
-def _flags() -> tuple[str, ...]:
-    from torch.utils.cpp_extension import include_paths
-
-    folders = [str(include_folder()), *include_paths(), sysconfig.get_paths()["include"]]
-    return (
-        "-std=gnu++20",
-        "-O2",
-        "-ftree-vectorize",
-        "-march=native",
-        "-mtls-dialect=gnu2",
-        "-D_GLIBCXX_USE_CXX11_ABI=1",
-        "-DTORCH_API_INCLUDE_EXTENSION_H",
-        *(f"-I{folder}" for folder in folders),
-    )
-
-
-def import_extension(name: str, path: Path) -> ModuleType:
-    """Imports a built extension whose module is called `name`."""
-    _expose_torch()
-    loader = importlib.machinery.ExtensionFileLoader(name, str(path))
-    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
-
-
-def _expose_torch() -> None:
-    """The extension is linked against no library: torch's symbols come from the process."""
-    import torch
-
-    folder = Path(torch.__file__).parent / "lib"
-    for library in ("libc10.so", "libtorch_cpu.so", "libtorch.so", "libtorch_python.so"):
-        ctypes.CDLL(str(folder / library), mode=ctypes.RTLD_GLOBAL)
-    open_openmp()

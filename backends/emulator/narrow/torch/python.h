@@ -1,0 +1,2 @@
+#pragma once
+#include "../warploom/narrow_torch.h"

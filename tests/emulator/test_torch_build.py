@@ -1,0 +1,49 @@
+"""Extensions built against the narrow header answer as those built against torch's own: arguments, defaults, results, refusals."""
+
+import pytest
+import torch
+from warploom.backends.emulator import torch_build
+
+SOURCE = """#include <torch/extension.h>
+#include <tuple>
+std::tuple<torch::Tensor, int64_t> scaled(const torch::Tensor& x, double by, c10::optional<torch::Tensor> plus, std::vector<int64_t> sizes, bool twice) {
+  TORCH_CHECK(x.dim() == 1, "x has one dimension");
+  auto y = x * by * (twice ? 2 : 1);
+  if (plus.has_value()) y += *plus;
+  return {y, static_cast<int64_t>(sizes.size())};
+}
+at::Tensor total(std::vector<at::Tensor> all, torch::IntArrayRef shape) { return torch::stack(all).sum(0).view(shape); }
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
+  m.doc() = "narrow";
+  m.def("scaled", &scaled, "x * by + plus", py::arg("x"), py::arg("by") = 3.0, py::arg("plus") = py::none(), pybind11::arg("sizes") = std::vector<int64_t>{1, 2}, py::arg("twice") = false);
+  m.def("total", &total);
+  m.def("none", []() {});
+}
+"""
+
+
+def build(name, source):
+    text = f"#undef TORCH_EXTENSION_NAME\n#define TORCH_EXTENSION_NAME {name}\n{source}"
+    return torch_build.import_extension(name, torch_build.build_library([text]))
+
+
+@pytest.mark.parametrize("line", ["torch::nn::Linear l(1, 2);", "py::object f(py::dict d);", "#include <torch/nn/functional.h>", "TORCH_LIBRARY(a, m) {}"])
+def test_what_needs_torchs_own_headers(line):
+    assert torch_build._WIDE.search(line)
+    assert not torch_build._WIDE.search(SOURCE.replace("py::none()", "nullptr"))
+
+
+@pytest.mark.long
+def test_arguments_and_results(monkeypatch):
+    monkeypatch.setattr(torch_build, "_WIDE", torch_build.re.compile("$^"))
+    narrow = build("narrow_extension", SOURCE.replace("py::none()", "c10::nullopt"))
+    x = torch.arange(3.0, requires_grad=True)
+    y, n = narrow.scaled(x, plus=torch.ones(3))
+    assert torch.equal(y, 3 * x + 1) and n == 2 and y.requires_grad
+    assert torch.equal(narrow.scaled(x, 2, None, [4], True)[0], 4 * x)
+    assert torch.equal(narrow.total([x, x], (3, 1)), (2 * x).view(3, 1)) and narrow.none() is None
+    for arguments in ((), (1,), (x, "2"), (x, 1, 2)):
+        with pytest.raises(TypeError, match="incompatible"):
+            narrow.scaled(*arguments)
+    with pytest.raises(RuntimeError, match="x has one dimension"):
+        narrow.scaled(x.view(3, 1))

@@ -1,0 +1,156 @@
+"""How many files of a folder in KernelBench_c's form run in the emulator and are transpiled, both with torch's numbers.
+
+    python -m tests.transpile.rates DIR --out FILE.json [--levels level1,level2] [--again failed|all] [--only TEXT]
+
+DIR has `KernelBench_c/levelN/*.cu` or is that folder; references are found as `warploom run` finds them. Files without a `__global__`
+are counted apart. FILE.json is written after each file and taken up again by the next run; `--again failed` repeats what did not match.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+from warploom.backends.cpu.fission.load import load_text
+from warploom.backends.emulator.isolate import in_child
+from warploom.backends.emulator.session import entry_of, find_reference, flat_tensors, max_error
+from warploom.backends.emulator.torch_extension import load_extension
+from warploom.ir.diagnostic import WarploomError
+from warploom.transpiler import transpile_file
+
+AGREES = 1e-3  # largest absolute error over the largest absolute value
+
+
+def sources(root: Path) -> list[Path]:
+    folder = root / "KernelBench_c" if (root / "KernelBench_c").is_dir() else root
+
+    def order(path: Path) -> tuple:
+        number = re.match(r"\d+", path.stem)
+        return path.parent.name, int(number[0]) if number else 1 << 30, path.stem
+
+    return sorted(folder.glob("level*/*.cu"), key=order)
+
+
+def reference(path: Path) -> tuple:
+    """(model, inputs) of the reference, weights and inputs from seed 0."""
+    import torch
+
+    module = types.ModuleType("reference")
+    exec(compile(path.read_text(), str(path), "exec"), module.__dict__)
+    torch.manual_seed(0)
+    return module.Model(*module.get_init_inputs()), module.get_inputs()
+
+
+def wanted(path: Path, kept: Path) -> None:
+    """Torch's own outputs, kept in a file."""
+    import torch
+
+    model, inputs = reference(path)
+    with torch.no_grad():
+        torch.save(flat_tensors(model(*inputs)), kept)
+
+
+def error_of(path: Path, load: Callable, kept: Path) -> float:
+    """How far the outputs with `load()`'s function in torch's place are from torch's."""
+    import torch
+
+    model, inputs = reference(path)
+    with torch.no_grad():
+        got = flat_tensors(model(*inputs, fn=entry_of(load())))
+    return max_error(got, torch.load(kept))
+
+
+def limited(work: Callable, seconds: int) -> Callable:
+    def run():
+        signal.alarm(seconds)
+        return work()
+
+    return run
+
+
+def outcome(work: Callable[[], float], seconds: int) -> dict:
+    """What came of one side of one file: `ok`, and its error or the reason."""
+    start = time.monotonic()
+    try:
+        error = in_child(limited(work, seconds))
+    except WarploomError as problem:
+        reason = f"{problem.code} {problem.message}".replace("SIGALRM", f"more than {seconds} s")
+        return {"ok": False, "reason": reason[:400]}
+    except Exception as problem:
+        return {"ok": False, "reason": f"{type(problem).__name__}: {problem}"[:400]}
+    agrees = error <= AGREES
+    return {"ok": agrees, "max_error": error, "seconds": round(time.monotonic() - start, 1)} | ({} if agrees else {"reason": "disagrees"})
+
+
+def transpiled(path: Path, beside: Path, kept: Path, seconds: int) -> dict:
+    try:
+        made = transpile_file(path.read_text(errors="replace"))
+    except WarploomError as problem:
+        return {"ok": False, "reason": f"{problem.code} {problem.message}"[:400]}
+    return outcome(lambda: error_of(beside, lambda: load_text(made.text), kept), seconds) | {"paths": [k.path for k in made.kernels]}
+
+
+def judged(path: Path, seconds: int) -> dict:
+    row = {"file": f"{path.parent.name}/{path.stem}", "kernels": len(re.findall(r"\b__global__\b", path.read_text(errors="replace")))}
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "wanted.pt"
+        try:
+            beside = find_reference([], [path])
+            in_child(limited(lambda: wanted(beside, kept), seconds))
+        except Exception as problem:
+            return row | {"reference": f"{problem}"[:300]}
+        emulated = outcome(lambda: error_of(beside, lambda: load_extension([path.resolve()]), kept), seconds)
+        return row | {"emulator": emulated, "transpiled": transpiled(path, beside, kept, seconds)}
+
+
+def rates(rows: list[dict]) -> dict:
+    """Per level, of the files with a `__global__` whose reference runs: files, and how many match on each side."""
+    levels: dict[str, dict] = {}
+    for row in rows:
+        level = levels.setdefault(row["file"].split("/")[0], {"files": 0, "emulator": 0, "transpiled": 0, "without a kernel": 0})
+        level["without a kernel"] += row["kernels"] == 0
+        if row["kernels"] and "reference" not in row:
+            level["files"] += 1
+            level["emulator"] += row["emulator"]["ok"]
+            level["transpiled"] += row["transpiled"]["ok"]
+    return levels
+
+
+def good(row: dict) -> bool:
+    return "reference" not in row and row["emulator"]["ok"] and row["transpiled"]["ok"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--levels", default="")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--again", choices=("failed", "all"))
+    parser.add_argument("--seconds", type=int, default=900, help="for one side of one file, compilation included")
+    given = parser.parse_args()
+    import torch  # once, before the forks
+
+    rows = {row["file"]: row for row in json.loads(given.out.read_text())["rows"]} if given.out.exists() else {}
+    rows = {name: row for name, row in rows.items() if not (given.again == "all" or (given.again == "failed" and not good(row)))} if not given.only else rows
+    for path in sources(given.folder):
+        name = f"{path.parent.name}/{path.stem}"
+        if (given.levels and path.parent.name not in given.levels.split(",")) or given.only not in name or (name in rows and not given.only):
+            continue
+        rows[name] = judged(path, given.seconds)
+        print(name, {k: v for k, v in rows[name].items() if k != "file"}, file=sys.stderr, flush=True)
+        command = f"python -m tests.transpile.rates KernelBench_c/ --out {given.out.name}"
+        value = {"command": command, "agrees": AGREES, "torch": torch.__version__, "cores": os.cpu_count()}
+        given.out.write_text(json.dumps({**value, "rates": rates(list(rows.values())), "rows": list(rows.values())}, indent=1) + "\n")
+    print(json.dumps(rates(list(rows.values()))))
+
+
+if __name__ == "__main__":
+    main()
