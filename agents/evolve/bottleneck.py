@@ -4,15 +4,16 @@ screens candidates before they are built go out (Williams et al., Roofline, 2009
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ...evaluation.report.work import Work, work
-from ...ir.expr import as_int, loads
-from ...ir.kernel import Body, For, If, Reduce, Store, expressions
+from ...ir.expr import Load, as_int, loads
+from ...ir.kernel import Body, Buffer, For, If, Reduce, Store, expressions
 from ...ir.machine import Machine
 from ...ir.module import Launch
 from ...ir.types import BYTES
+from ...passes.draft import stride
 from .features import Features, features
 
 NEAR = 1.05
@@ -70,6 +71,18 @@ def _what(launch: Launch, w: Work, seconds: float, floor: float, machine: Machin
     return "latency" if by_memory > by_flops else "compute"
 
 
+def lifted(machine: Machine, kernels: Sequence[tuple[str, Launch]], seconds: Sequence[float]) -> Machine:
+    """The machine with peaks that no kernel has beaten: peaks measured while another process had the memory are too low."""
+    bandwidth, flops = machine.bandwidth, machine.flops
+    for (_, launch), s in zip(kernels, seconds):
+        w = work(launch.naive, {})
+        if s > 0 and w.nbytes > machine.l3 / 2:
+            bandwidth = max(bandwidth, w.nbytes / s)
+        if s > 0:
+            flops = max(flops, w.flops / s)
+    return replace(machine, bandwidth=bandwidth, bandwidth_all=max(bandwidth, machine.bandwidth_all), flops=flops)
+
+
 def weight(decision: str, b: Bottleneck) -> float:
     """How much a decision promises for a kernel with this bottleneck: its share of the time beyond the floor, by the decision's rank."""
     name = decision.rsplit("/", 1)[-1].split()[0]
@@ -89,38 +102,54 @@ def predict(launch: Launch, machine: Machine) -> float:
     flops = machine.flops or 1e11
     cycles = flops / (2 * 2 * machine.lanes)
     f = features(launch, machine)
-    issue = _body(launch.program.body, 1.0, 1, machine, f)
+    issue = _body(launch.program.body, 1.0, _Where(machine, f, launch.program.buffers()))
     traffic = _traffic(launch, machine, f)
     busy = issue / cycles
     return max(busy, traffic) + 0.5 * min(busy, traffic)
 
 
-def _body(body: Body, times: float, lanes: int, machine: Machine, f: Features) -> float:
+@dataclass(frozen=True)
+class _Where:
+    """What a statement's cost depends on: the axis along the lanes (empty: scalar code), and its program."""
+
+    machine: Machine
+    features: Features
+    buffers: Mapping[str, Buffer]
+    lane: str = ""
+
+
+def _body(body: Body, times: float, at: _Where) -> float:
     total = 0.0
     for s in body:
         if isinstance(s, For):
             count = max(0, (as_int(s.hi) or 1) - (as_int(s.lo) or 0))
             if s.kind == "vector":
-                vectors = max(1, -(-count // machine.lanes))
-                total += _body(s.body, times * vectors, machine.lanes, machine, f)
+                vectors = max(1, -(-count // at.machine.lanes))
+                total += _body(s.body, times * vectors, replace(at, lane=s.axis))
             else:
                 overhead = 0.0 if s.kind == "unroll" else 0.7 * times * count
-                total += overhead + _body(s.body, times * count, lanes, machine, f)
+                total += overhead + _body(s.body, times * count, at)
         elif isinstance(s, If):
-            total += times * 0.5 + _body(s.body, times, lanes, machine, f)
+            total += times * 0.5 + _body(s.body, times, at)
         elif isinstance(s, (Store, Reduce)):
-            total += times * _statement(s, lanes, machine, f)
+            total += times * _statement(s, at)
     return total
 
 
-def _statement(s: Store | Reduce, lanes: int, machine: Machine, f: Features) -> float:
-    """Cycles of one vector of it. A chain of dependent additions waits four cycles where too few run side by side."""
-    cost = 0.5
+def _gathered(e: Load, at: _Where) -> bool:
+    """Whether the lanes read elements that do not lie together."""
+    return bool(at.lane) and stride(at.buffers[e.buffer], e.index, at.lane) not in (0, 1)
+
+
+def _statement(s: Store | Reduce, at: _Where) -> float:
+    """Cycles of one vector of it: a gathered load takes one a lane. A chain of dependent additions waits four cycles where too few run side
+    by side."""
+    cost, machine, f = 0.5, at.machine, at.features
     for e in expressions(s):
-        cost += 0.5 * len(loads(e))
+        cost += sum(machine.lanes if _gathered(x, at) else 0.5 for x in loads(e))
         cost += sum(_HEAVY.get(getattr(n, "name", ""), 0.5) for n in _ops(e))
     if isinstance(s, Reduce):
-        chains = max(1, f.accumulators) if lanes > 1 else 1
+        chains = max(1, f.accumulators) if at.lane else 1
         cost = max(cost, 4.0 / min(8, chains)) if chains < 8 else cost
         if f.accumulators > machine.registers - 2:
             cost += 2.0

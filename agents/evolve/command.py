@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,9 +14,10 @@ from ...evaluation.report.outcome import outcome as exit_code
 from ...evaluation.task import read_task
 from ...evaluation.verdict import Verdict
 from ...ir.diagnostic import WarploomError
+from ...ir.machine import Machine
 from ..knowledge.base import Knowledge, everything, general, write_back
 from ..proposers.by_name import proposer
-from ..strategy import Evidence, Strategy, print_strategy
+from ..strategy import Evidence, Strategy, parse_strategies, print_strategy
 from ..tune import seconds_of
 from .bottleneck import bottlenecks
 from .contest import contest
@@ -81,11 +82,21 @@ def evolve(request: Request, quiet: bool = True) -> tuple[int, Json]:
     folder = Path(request.out or f"evolve-{Path(request.file).stem}")
     state = State(folder, Path(request.replay) if request.replay else None)
     try:
-        subject = read_subject(request.file, measured())
         state.agree(_identity(request, task.text), request.resume)
+        subject = read_subject(request.file, recorded(state, measured()))
         return _evolved(request, budgets, state, subject, task.text, Bench(task, request.threads, request.unsafe), listener(quiet, budgets.seconds), folder)
     finally:
         state.close()
+
+
+def recorded(state: State, machine: Machine) -> Machine:
+    """The machine as the run saw it first: what is proposed depends on its caches and peaks."""
+
+    def make(keys) -> dict[str, Json]:
+        return {keys[0]: {**asdict(machine), "features": sorted(machine.features)}}
+
+    told = state.ask("machine", ["peaks"], make)["peaks"]
+    return Machine(**{**told, "features": frozenset(told["features"])})  # type: ignore[arg-type]
 
 
 def _identity(request: Request, text: str) -> dict[str, str]:
@@ -115,8 +126,6 @@ def _knowledge(request: Request, state: State) -> Knowledge:
     if not request.knowledge:
         return Knowledge(())
     told = state.ask("knowledge", ["base"], lambda keys: {keys[0]: {"text": everything().text()}})
-    from ..strategy import parse_strategies
-
     return Knowledge(tuple(parse_strategies(str(told["base"]["text"]))))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from ...ir.diagnostic import IllegalProgram, IllegalStep, ParseError
 from ...ir.kernel import Program
 from ...passes.schedule.script import apply, parse_script, print_step
 from ..strategy import GRAPH_MARK, Strategy
-from .board import Individual
+from .board import Board, Individual
 from .candidate import Candidate
 
 
@@ -41,6 +42,30 @@ def composed(parts: list[Individual], name: str) -> Strategy:
         choices = {**p.choices, **choices}
         scripts = {**dict(p.candidate.strategy.scripts), **scripts}
     return replace(Strategy(name).with_choices(choices), scripts=tuple(sorted(scripts.items())))
+
+
+def assembled(board: Board) -> tuple[Strategy, tuple[str, ...]] | None:
+    """Each kernel of the best as it ran fastest in any individual that has it; None where that is the best itself."""
+    best = board.best
+    choices = {n: v for n, v in best.choices.items() if GRAPH_MARK not in n}
+    scripts: dict[str, str] = {}
+    parents = [best.key]
+    for role, launch in best.candidate.kernels.items():
+        having = [i for i in board.ranked if role in i.candidate.kernels and i.kernels and i.candidate.kernels[role].naive == launch.naive]
+        own = min(having, key=lambda i: (seconds_in(i, role), i.key), default=best)
+        parents.append(own.key)
+        choices |= {n: v for n, v in own.choices.items() if n.startswith(role + GRAPH_MARK)}
+        scripts |= {r: s for r, s in own.candidate.strategy.scripts if r == role}
+    if set(parents) == {best.key}:
+        return None
+    made = Strategy("each kernel as it ran fastest", scripts=tuple(sorted(scripts.items())))
+    return made.with_choices(choices), tuple(dict.fromkeys(parents))
+
+
+def seconds_in(i: Individual, role: str) -> float:
+    """Time of one kernel over the default schedule's whole time."""
+    whole = sum(i.kernels)
+    return i.ratio * i.kernels[list(i.candidate.kernels).index(role)] / whole if whole else math.inf
 
 
 def _script(candidate: Candidate, role: str) -> str | None:

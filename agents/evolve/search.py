@@ -20,7 +20,7 @@ from ..knowledge.base import Knowledge
 from ..proposers.proposer import Proposer
 from ..strategy import Strategy, print_strategy
 from .board import Board, Individual, Proposal, Refusal
-from .bottleneck import NEAR, bottlenecks, predict
+from .bottleneck import NEAR, bottlenecks, lifted, predict
 from .candidate import Candidate, Workshop
 from .features import aligned
 from .judged import Bench, reasons
@@ -33,7 +33,7 @@ BATCH = 10
 GAIN = 0.985
 """A candidate is an improvement when it takes at most this share of the time of the best accepted one."""
 SCREEN = 1.6
-"""A candidate predicted to take this many times the best prediction is not built."""
+"""A candidate predicted to take this many times as long as the best and the default schedule is not built."""
 MOST_FREE = 2
 FREE_LANGUAGES = ("c++", "python")
 _IDLE = 8
@@ -90,7 +90,8 @@ class Listener:
 
 
 class Search:
-    """One run. `arena` and `bench` are made only where something must be measured or judged."""
+    """One run. `arena` and `bench` are made only where something must be measured or judged. `beaten`: some kernel was faster than the
+    roofline allows, so that its peaks are no reason to stop."""
 
     def __init__(
         self, subject: Subject, proposer: Proposer, state: State, budgets: Budgets, bench: Bench, seed: int = 0, threads: int = 1,
@@ -110,6 +111,7 @@ class Search:
         self._verdict_s = 0.0
         self._judged_at = 0.0
         self._idle = 0
+        self.beaten = False
         self._small: dict[tuple[str, str], str | None] = {}
 
     @property
@@ -145,7 +147,7 @@ class Search:
 
     def _facts(self) -> Json:
         """What a reader of the folder needs to know: the default's time, the floor, the machine's peaks."""
-        m, default = self.subject.machine, self.board.default
+        m, default = self.board.machine, self.board.default
         return {
             "default_s": sum(default.kernels), "floor_s": self.floor_s, "flops": m.flops, "bandwidth": m.bandwidth, "machine": m.name,
             "key": default.key, "scripts": {role: k.script for role, k in default.candidate.kernels.items()},
@@ -155,7 +157,11 @@ class Search:
     def _look(self) -> None:
         best = self.board.best
         kernels = list(best.candidate.kernels.items())
-        self.board.bottlenecks = bottlenecks(kernels, best.kernels or [1.0] * len(kernels), self.subject.machine, self.threads)
+        if self.threads == 1 and best.kernels:
+            higher = lifted(self.board.machine, kernels, best.kernels)
+            self.beaten |= higher != self.board.machine
+            self.board.machine = higher
+        self.board.bottlenecks = bottlenecks(kernels, best.kernels or [1.0] * len(kernels), self.board.machine, self.threads)
 
     @property
     def floor_s(self) -> float:
@@ -197,17 +203,17 @@ class Search:
     def _screened(self, pairs: list[tuple[Proposal, Candidate]]) -> list[tuple[Proposal, Candidate]]:
         if not self.screen or len(pairs) < 2:
             return pairs
-        best = self._predicted(self.board.best.candidate)
+        best = max(self._predicted(i.candidate) for i in (self.board.best, self.board.default))
         kept = []
         for p, c in pairs:
             if self._predicted(c) > SCREEN * best:
-                self._refuse(p, f"screened: predicted {self._predicted(c) / best:.1f} times the best")
+                self._refuse(p, f"screened: predicted to take {self._predicted(c) / best:.1f} times as long")
             else:
                 kept.append((p, c))
         return kept
 
     def _predicted(self, candidate: Candidate) -> float:
-        return sum(predict(k, self.subject.machine) for k in candidate.kernels.values())
+        return sum(predict(k, self.board.machine) for k in candidate.kernels.values())
 
     def _wrong_when_small(self, p: Proposal, candidate: Candidate) -> bool:
         default = {k.script for k in self.board.default.candidate.kernels.values()}
@@ -332,7 +338,7 @@ class Search:
             return "evaluations"
         if (b.tokens and spent.tokens >= b.tokens) or (b.cost_usd and spent.cost_usd >= b.cost_usd):
             return "the model's budget"
-        if heavy and sum(x.seconds for x in board.bottlenecks) <= NEAR * self.floor_s:
+        if heavy and not self.beaten and sum(x.seconds for x in board.bottlenecks) <= NEAR * self.floor_s:
             return "within 5% of the floor"
         return "nothing new" if exhausted or self._idle >= _IDLE else ""
 

@@ -1,5 +1,5 @@
 """The proposer without a model: strategies from the knowledge base, then decisions that act on the bottleneck, what helped put together,
-crossover and mutation of the fittest.
+what the decisions measured so far promise, crossover and mutation of the fittest.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from ..evolve.board import Board, Individual, Proposal
 from ..evolve.bottleneck import weight
-from ..evolve.crossover import composed, crossed
+from ..evolve.crossover import assembled, composed, crossed
+from ..evolve.learnt import node_of, promising
 from ..evolve.mutation import neighbours, several, steps_changed
 from ..strategy import GRAPH_MARK, Strategy
 from .proposer import NOTHING, Spent
@@ -30,11 +31,13 @@ class Builtin:
         out: list[Proposal] = []
         if board.generation == 0:
             out += self._known(board, want)
-        if self.crossover and board.generation:
-            out += self._combined(board, max(1, want // 3))
-        out += self._structures(board, max(1, want // 4))
-        out += self._drawn(board, max(1, want // 5))
-        out += self._varied(board, max(want // 3, want - len(out) - 1))
+        elif self.crossover:
+            out += self._combined(board, max(1, want // 4))
+        out += self._structures(board, max(1, want // 5))
+        if board.generation:
+            out += self._promising(board, max(1, want // 3))
+        out += self._varied(board, max(1, want - len(out) - 1))
+        out += self._promising(board, max(0, want - len(out) - 1))
         tries = 0
         while len(out) < want and tries < _TRIES * want:
             tries += 1
@@ -71,7 +74,7 @@ class Builtin:
         yes or no before how much."""
         base, out = board.best, []
         asked = [(n, v) for n, (own, worth) in sorted(base.candidate.space.items()) if GRAPH_MARK not in n for v in worth if v != base.choices.get(n, own)]
-        pairs = [(a, b) for a, b in itertools.combinations(asked, 2) if a[0] != b[0] and a[0].split()[1] == b[0].split()[1]]
+        pairs = [(a, b) for a, b in itertools.combinations(asked, 2) if a[0] != b[0] and node_of(a[0]) == node_of(b[0])]
         if self.guidance:
             pairs.sort(key=lambda p: -self._promise(board, p[0][0]) - self._promise(board, p[1][0]))
         else:
@@ -86,18 +89,17 @@ class Builtin:
                 out.append(Proposal(replace(s, bottleneck=_why(board, pair[0][0])), "decision", (base.key,)))
         return out
 
-    def _drawn(self, board: Board, count: int) -> list[Proposal]:
-        """Many decisions at once, for what no single step leads to."""
-        out: list[Proposal] = []
-        for _ in range(_TRIES):
-            if len(out) >= count:
-                break
-            parent = board.best if board.rng.random() < 0.5 else board.default
-            space = parent.candidate.space
-            s = several(parent, space, board.rng, max(2, len(space) // 2))
-            if board.is_new(s):
-                out.append(Proposal(s, "mutation", (parent.key,)))
-        return out
+    def _promising(self, board: Board, count: int) -> list[Proposal]:
+        """By what single decisions have done so far."""
+        if count <= 0:
+            return []
+        most = max((self._promise(board, n) for n in board.space), default=0.0) or 1.0
+
+        def promise(name: str) -> float:
+            return self._promise(board, name) / most if self.guidance else 0.5
+
+        found = promising(board, count, promise, ELITE, self.crossover)
+        return [Proposal(replace(s, bottleneck=_why(board, s.choices[0][0])), "learnt", keys) for s, keys in found]
 
     def _spread(self, moves: list[tuple[str, int, Strategy]]) -> list[tuple[str, int, Strategy]]:
         """First one value of each decision, then the others."""
@@ -118,6 +120,8 @@ class Builtin:
     def _combined(self, board: Board, count: int) -> list[Proposal]:
         helped = [i for i in board.ranked if i.ratio < HELPED][: 2 * ELITE]
         out: list[Proposal] = []
+        if (made := assembled(board)) and board.is_new(made[0]):
+            out.append(Proposal(made[0], "compose", made[1]))
         for size in range(min(len(helped), 5), 1, -1):
             s = composed(helped[:size], f"the best {size} together")
             if board.is_new(s):
