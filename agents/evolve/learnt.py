@@ -1,0 +1,132 @@
+"""What single decisions have done so far: measured individuals come in; strategies near the fittest, ordered by what they promise, go out.
+
+The logarithm of a program's time is taken to be a sum over its decisions (and over pairs of decisions about one node of the graph), fitted by
+ridge regression; each proposal is the best of many draws under one sample of the fitted sum's posterior, so that what is unknown is tried
+as often as it may be best (Thompson 1933; Russo et al., A Tutorial on Thompson Sampling, 2018).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+
+from ..strategy import GRAPH_MARK, Strategy
+from .board import Board, Individual
+from .candidate import Space
+
+NOISE = 0.06
+"""Of a logarithm of a time that the sum does not explain."""
+WORST = 0.5
+"""Slower is as good as this: how much worse does not matter."""
+DRAWS = 150
+Choices = dict[str, int]
+Feature = tuple[tuple[str, int], ...]
+
+
+def told_apart(choices: Mapping[str, int], space: Space) -> Choices:
+    """Without the decisions that are the rule's own, or that this program does not ask."""
+    return {n: v for n, v in sorted(choices.items()) if n in space and v != space[n][0]}
+
+
+def features(choices: Mapping[str, int]) -> list[Feature]:
+    """Each decision, and each pair of decisions about one node."""
+    single: list[Feature] = [(c,) for c in sorted(choices.items())]
+    graph = [c for c in sorted(choices.items()) if GRAPH_MARK not in c[0]]
+    pairs = [(a, b) for a, b in itertools.combinations(graph, 2) if node_of(a[0]) == node_of(b[0])]
+    return [*single, *pairs]
+
+
+def node_of(name: str) -> str:
+    """The node that a decision of the graph is about."""
+    return name.split()[-1]
+
+
+class Learnt:
+    """The fitted sum. `promise`: decision -> how much it may do (1: as much as any), which is how wide its effect is taken to be."""
+
+    def __init__(self, individuals: Iterable[Individual], space: Space, promise: Callable[[str], float]):
+        rows = [(features(told_apart(i.choices, {**space, **i.candidate.space})), i.ratio) for i in individuals if not i.candidate.strategy.scripts]
+        self.places = {f: n for n, f in enumerate(dict.fromkeys(f for fs, _ in rows for f in fs))}
+        self.promise = promise
+        x = np.zeros((len(rows), len(self.places)))
+        for r, (fs, _) in enumerate(rows):
+            x[r, [self.places[f] for f in fs]] = 1.0
+        y = np.array([min(WORST, math.log(ratio)) for _, ratio in rows])
+        prior = np.array([1 / self.width(f) ** 2 for f in self.places])
+        precision = x.T @ x / NOISE**2 + np.diag(prior)
+        self.mean = np.linalg.solve(precision, x.T @ y / NOISE**2) if self.places else np.zeros(0)
+        self.root = np.linalg.cholesky(np.linalg.inv(precision)) if self.places else np.zeros((0, 0))
+
+    def width(self, f: Feature) -> float:
+        """Standard deviation of an effect before anything is known of it."""
+        return 0.03 + 0.12 * max(self.promise(name) for name, _ in f)
+
+    def sample(self, rng: np.random.Generator) -> Callable[[Mapping[str, int]], float]:
+        """One draw of all effects, as a function from decisions to the logarithm of a time."""
+        known = self.mean + self.root @ rng.standard_normal(len(self.places))
+        unknown: dict[Feature, float] = {}
+
+        def value(choices: Mapping[str, int]) -> float:
+            total = 0.0
+            for f in features(choices):
+                if f in self.places:
+                    total += known[self.places[f]]
+                elif len(f) == 1:
+                    total += unknown.setdefault(f, self.width(f) * rng.standard_normal())
+            return float(total)
+
+        return value
+
+
+def promising(board: Board, count: int, promise: Callable[[str], float], elite: int, crossover: bool) -> list[tuple[Strategy, tuple[str, ...]]]:
+    """New strategies with their parents, each the best of many draws near the fittest under a sample of what was learnt."""
+    space = board.space
+    learnt = Learnt(board.individuals.values(), space, promise)
+    rng = np.random.default_rng(board.rng.getrandbits(63))
+    parents = board.ranked[:elite]
+    out: list[tuple[Strategy, tuple[str, ...]]] = []
+    for _ in range(4 * count):
+        if len(out) >= count:
+            break
+        value = learnt.sample(rng)
+        drawn = [near(parents, space, board.rng, crossover) for _ in range(DRAWS)]
+        choices, keys = min(drawn, key=lambda d: value(d[0]))
+        s = Strategy(named(choices)).with_choices(choices)
+        if choices and board.is_new(s):
+            out.append((s, keys))
+    return out
+
+
+def near(parents: list[Individual], space: Space, rng: random.Random, crossover: bool) -> tuple[Choices, tuple[str, ...]]:
+    """A parent, or two put together kernel by kernel, with up to three decisions drawn anew."""
+    first = parents[min(rng.randrange(len(parents)), rng.randrange(len(parents)))]
+    choices, keys = first.choices, (first.key,)
+    if crossover and len(parents) > 1 and rng.random() < 0.3:
+        other = rng.choice(parents)
+        choices, keys = joined(choices, other.choices, rng), (first.key, other.key)
+    asked = {**space, **first.candidate.space}
+    names = sorted(n for n, (_, worth) in asked.items() if len(worth) > 1)
+    for name in rng.sample(names, min(len(names), rng.choice((0, 1, 1, 2, 2, 3)))):
+        choices[name] = rng.choice(asked[name][1])
+    return told_apart(choices, asked), keys
+
+
+def joined(mine: Mapping[str, int], other: Mapping[str, int], rng: random.Random) -> Choices:
+    """Decisions of either, those of one kernel or one node together."""
+    takes: dict[str, bool] = {}
+    out: Choices = {}
+    for name in sorted({*mine, *other}):
+        place = name.split(GRAPH_MARK)[0] if GRAPH_MARK in name else node_of(name)
+        source = mine if takes.setdefault(place, rng.random() < 0.5) else other
+        if name in source:
+            out[name] = source[name]
+    return out
+
+
+def named(choices: Mapping[str, int]) -> str:
+    """A strategy's name from its decisions."""
+    return ", ".join(f"{n} = {v}" for n, v in choices.items())[:80] or "the default schedule"
