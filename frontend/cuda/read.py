@@ -214,7 +214,7 @@ class _Reader:
 
     def _expression_statement(self, n: Any, line: int) -> list[t.Stmt]:
         inner = [c for c in n.named_children if c.type != "comment"]
-        return [t.Evaluate(self.expression(inner[0]), line)] if inner else []
+        return [_declared(t.Evaluate(self.expression(inner[0]), line))] if inner else []
 
     def _compound_statement(self, n: Any, line: int) -> list[t.Stmt]:
         return [t.Block(self.statements(n), line)]
@@ -512,3 +512,13 @@ def _within(node: Any, kind: str, stop: str = "") -> Iterator[Any]:
         if child.type == kind:
             yield child
         yield from _within(child, kind, stop)
+
+
+def _declared(s: t.Evaluate) -> t.Stmt:
+    """`A::B<32> x = e;` reads as two comparisons; nobody compares with an assignment."""
+    e = s.value
+    if isinstance(e, t.Binary) and e.op == ">" and isinstance(e.left, t.Binary) and e.left.op == "<" and isinstance(e.right, t.Assign):
+        type_, argument, store = e.left.left, e.left.right, e.right
+        if isinstance(type_, t.Name) and isinstance(argument, (t.Name, t.Literal)) and isinstance(store.target, t.Name) and store.op == "=":
+            return t.Declare(f"{type_.text}<{argument.text}>", (t.Declarator(store.target.text, init=store.value),), (), s.line)
+    return s

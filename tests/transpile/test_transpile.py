@@ -113,6 +113,23 @@ __global__ void k(const float* a, const float* b, float* c, int n) {
   if (threadIdx.x < 8) atomicAdd(&y[threadIdx.x], bins[threadIdx.x]);
 }""",
     ),
+    "cooperative groups": (
+        "grid=4;block=128",
+        """#include <cooperative_groups.h>
+namespace cg = cooperative_groups;
+__device__ float total(const cg::thread_block_tile<32>& w, float v) { for (int i = w.size() / 2; i > 0; i /= 2) v += w.shfl_down(v, i); return v; }
+__global__ void k(const float* x, float* y) {
+  __shared__ float s[4];
+  auto b = cg::this_thread_block();
+  cg::thread_block_tile<32> w = cg::tiled_partition<32>(b);
+  auto pair = cg::tiled_partition<2>(b);
+  int i = b.group_index().x * b.size() + b.thread_rank();
+  float v = total(w, x[i]), u = cg::reduce(w, x[i], cg::plus<float>()) + pair.shfl_xor(x[i], 1);
+  if (w.thread_rank() == 0) s[w.meta_group_rank()] = v + u;
+  cg::sync(b);
+  if (b.thread_rank() == 0) y[blockIdx.x] = s[0] + s[1] + s[2] + s[3];
+}""",
+    ),
     "strided over the grid": (
         "grid=3;block=32",
         "__global__ void k(const float* x, float* y, int n) { for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += blockDim.x * gridDim.x) y[i] = expf(x[i]) + 1.f; }",
@@ -163,6 +180,7 @@ def test_text_of_an_element_loop(golden):
         ("#define SYNC __syncthreads()\n__global__ void k(int* x) { SYNC; }", "macro SYNC"),
         ("__global__ void k(int* x) {\n  x[0] = __match_any_sync(~0u, 1);\n}", "line 2: no rule for __match_any_sync"),
         ("__global__ void k(int* x) {\n  x[0] = x[1] > 0 ? __shfl_sync(~0u, x[2], 0) : 0;\n}", "line 2"),
+        ("#include <cooperative_groups.h>\n__global__ void k(int* x) {\n  cooperative_groups::this_grid().sync();\n}", "line 3: no rule for this_grid"),
         ("int main() { return 0; }", "no `__global__`"),
     ],
 )

@@ -13,6 +13,7 @@ from ....frontend.cuda import text
 from ....frontend.cuda import tree as t
 from ....frontend.cuda.read import UnsupportedCuda
 from . import spelling
+from .groups import ungrouped
 from .kernel import Geometry, KernelCode, kernel_code
 from .prelude import prelude
 from .sync import Synchronising
@@ -22,7 +23,7 @@ _LIBRARIES = {
     r"\bcusolver\w*\s*\(": "cuSOLVER", r"\bthrust::": "Thrust", r"\bcurand\w*\s*\(": "cuRAND", r"\bcub::Device\w+": "device-wide CUB",
     r"\bcub::(?:Block|Warp)\w+": "CUB", r"\bnvcuda::wmma|\bwmma::": "tensor cores (wmma)", r"\bcutlass::": "CUTLASS",
     r"\basm\s*(?:volatile\s*)?\(": "inline PTX", r"\b(?:__half2?|half2?|__nv_bfloat162?)\b": "half precision",
-    r"\bcooperative_groups\b": "cooperative groups", r"\btex[123]D\w*\s*[<(]": "textures",
+    r"\btex[123]D\w*\s*[<(]": "textures",
 }  # fmt: skip
 _INCLUDES = re.compile(
     r"^[ \t]*#[ \t]*include[ \t]*[<\"](?:cuda[\w./]*|device_launch_parameters\.h|vector_types\.h|ATen/cuda/[^>\"]+|c10/cuda/[^>\"]+"
@@ -88,6 +89,7 @@ def translate(file: t.CudaFile, geometries: dict[str, Geometry] | None = None, *
     """The file as C++ for the CPU. `geometries`: what is known of each kernel's launches; `bare`: kernels are what others call.
     Raises UnsupportedCuda."""
     refuse_libraries(file.source)
+    file = ungrouped(file)
     known = geometries or {}
     codes = {k.name: _code(k, file, known.get(k.name) or geometry_of(k, file), bare) for k in file.kernels}
     edits = [_Edit(k.start, k.stop, codes[k.name].text.rstrip("\n")) for k in file.kernels]
@@ -199,6 +201,7 @@ def _host(body: str) -> str:
     body = re.sub(r"(?:at|c10)::cuda::(?:getCurrentCUDAStream|getDefaultCUDAStream|getStreamFromPool)\(\)(?:\.stream\(\))?", "nullptr", body)
     body = re.sub(r"\b(?:auto|at::cuda::CUDAStream|c10::cuda::CUDAStream)(\s+\w+\s*=\s*nullptr\s*;)", r"void*\1", body)
     body = _HOST_STATEMENTS.sub("", body)
+    body = re.sub(r"^[ \t]*(?:using\s+namespace|namespace\s+\w+\s*=|using)\s+cooperative_groups\b[^;]*;[ \t]*\n", "", body, flags=re.M)
     body = re.sub(r"^[ \t]*(?:const\s+)?(?:cudaStream_t|void\*)\s+\w+\s*(?:=\s*nullptr\s*)?;[ \t]*\n", "", body, flags=re.M)
     words = set(re.findall(r"\w+", body))
     stand_ins = "".join(code for word, code in _STAND_INS.items() if word in words)

@@ -14,6 +14,7 @@ from ....frontend.cuda.binding import Binding, BoundLaunch, Buffer
 from ....frontend.cuda.raising import NotRaised
 from ....frontend.cuda.read import UnsupportedCuda
 from .extension import Translated, device_function, refuse_libraries
+from .groups import ungrouped
 from .kernel import Geometry, KernelCode, kernel_code
 from .prelude import prelude
 from .raised import raised, vector_headers
@@ -28,6 +29,7 @@ _C = {
 def program(file: t.CudaFile, binding: Binding, entry: str, order: tuple[int, ...], raise_: bool = False) -> Translated:
     """`raise_`: kernels that Kernel IR can hold are scheduled anew. Raises UnsupportedCuda."""
     refuse_libraries(file.source)
+    file = ungrouped(file)
     codes = [_launched(file, launch, binding, entry, raise_) for launch in binding.launches]
     sync = Synchronising(file)
     functions = [device_function(f) for f in file.functions if f.kind == "device" and f.name not in sync.functions]

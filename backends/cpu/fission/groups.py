@@ -1,0 +1,163 @@
+"""Cooperative groups in the words that the other steps know. A file comes in; what goes out has no groups: `block.sync()` is
+`__syncthreads()`, `tile.shfl_down(v, d)` a shuffle of the tile's width, a rank an index. Groups that functions take are told by their
+parameters' types and given no more.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ....frontend.cuda import text
+from ....frontend.cuda import tree as t
+from ....frontend.cuda.read import UnsupportedCuda
+
+_TYPE = re.compile(r"(?:\w+::)*thread_block(?:_tile\s*<\s*(\w+)[^>]*>)?$")
+_PARTITION = re.compile(r"(?:\w+::)*tiled_partition\s*<\s*(\w+)\s*>$")
+_FULL = t.Literal("0xffffffff")
+_SHUFFLES = ("shfl", "shfl_up", "shfl_down", "shfl_xor")
+_VOTES = ("any", "all", "ballot")
+_COMBINED = {"plus": "__reduce_add_sync", "bit_or": "__reduce_or_sync", "bit_xor": "__reduce_xor_sync"}
+_UNKNOWN = ("this_grid", "coalesced_threads", "binary_partition", "labeled_partition", "this_multi_grid", "memcpy_async", "this_cluster")
+_PLACES = {"group_index": "blockIdx", "thread_index": "threadIdx", "group_dim": "blockDim", "dim_threads": "blockDim"}
+
+
+@dataclass(frozen=True)
+class Group:
+    """All threads of a block (`size` None), or tiles of `size` threads."""
+
+    size: t.Expr | None = None
+
+
+def ungrouped(file: t.CudaFile) -> t.CudaFile:
+    """The file without groups. Raises UnsupportedCuda with its line for what has no rule."""
+    if "cooperative_groups" not in file.source:
+        return file
+    taken = {f.name: {i: g for i, p in enumerate(f.params) if (g := _named(p.type))} for f in file.functions if f.kind == "device"}
+    return replace(file, functions=tuple(f if f.kind not in ("device", "kernel") else _Rewriter(f, taken).run() for f in file.functions))
+
+
+def _named(type_: str) -> Group | None:
+    """The group of a type's name."""
+    found = _TYPE.search(" ".join(w for w in type_.split() if w != "const"))
+    return Group(_extent(found[1])) if found else None
+
+
+def _extent(word: str | None) -> t.Expr | None:
+    return None if word is None else t.Literal(word) if word.isdigit() else t.Name(word)
+
+
+class _Rewriter:
+    def __init__(self, function: t.Function, taken: dict[str, dict[int, Group]]):
+        self.function, self.taken = function, taken
+        positions = taken.get(function.name, {})
+        self.known = {function.params[i].name: g for i, g in positions.items()}
+        self.line = function.line
+
+    def run(self) -> t.Function:
+        body = self.statements(self.function.body)
+        for n in t.walk(body):
+            self.line = getattr(n, "line", 0) or self.line
+            if isinstance(n, t.Name) and n.text in self.known:
+                self.refuse(f"the group {n.text} is used in a way that has no rule")
+            if isinstance(n, t.Call) and t.called(n) in _UNKNOWN:
+                self.refuse(f"no rule for {t.called(n)}")
+        params = tuple(p for p in self.function.params if p.name not in self.known)
+        return replace(self.function, body=body, params=params)
+
+    def refuse(self, why: str) -> None:
+        raise UnsupportedCuda(f"line {self.line}: {why} (cooperative groups)")
+
+    def statements(self, body: t.Body) -> t.Body:
+        for n in t.walk(body):
+            if isinstance(n, t.Declare):
+                for d in n.declarators:
+                    group = _named(n.type) or (self.group(d.init) if n.type in ("auto", "const auto") else None)
+                    if group is not None:
+                        self.known[d.name] = group
+        return t.rewrite(body, self.change)
+
+    def group(self, e: Any) -> Group | None:
+        """The group that an expression is."""
+        if isinstance(e, t.Name):
+            return self.known.get(e.text)
+        if not isinstance(e, t.Call) or not isinstance(e.function, t.Name):
+            return None
+        if t.called(e) == "this_thread_block":
+            return Group()
+        found = _PARTITION.search(e.function.text)
+        return Group(_extent(found[1])) if found else None
+
+    def change(self, n: Any) -> Any:
+        self.line = getattr(n, "line", 0) or self.line
+        if isinstance(n, t.Declare) and all(d.name in self.known for d in n.declarators):
+            return ()
+        if not isinstance(n, t.Call):
+            return n
+        if isinstance(n.function, t.Member) and (group := self.group(n.function.value)):
+            return self.method(group, n.function.name, n.args)
+        name = t.called(n)
+        if name in self.taken and self.taken[name]:
+            return replace(n, args=tuple(a for i, a in enumerate(n.args) if i not in self.taken[name]))
+        if n.args and (group := self.group(n.args[0])) and name != "tiled_partition":
+            return self.free(group, name, n.args[1:])
+        return n
+
+    def method(self, group: Group, name: str, args: tuple[t.Expr, ...]) -> t.Expr:
+        if group.size is None:
+            return self.of_block(name)
+        warp = group.size == t.Literal("32")
+        if name == "sync":
+            return t.Call(t.Name("__syncwarp"), ())
+        if name == "thread_rank":
+            return t.Binary("%", _rank(), group.size)
+        if name in ("size", "num_threads"):
+            return group.size
+        if name == "meta_group_rank":
+            return t.Binary("/", _rank(), group.size)
+        if name == "meta_group_size":
+            return t.Binary("/", t.Binary("-", t.Binary("+", _threads(), group.size), t.Literal("1")), group.size)
+        if name in _SHUFFLES:
+            return t.Call(t.Name(f"__{name}_sync"), (_FULL, *args, *(() if warp else (group.size,))))
+        if name in _VOTES and warp:
+            return t.Call(t.Name(f"__{name}_sync"), (_FULL, *args))
+        self.refuse(f"no rule for {name} of a tile")
+        raise AssertionError
+
+    def of_block(self, name: str) -> t.Expr:
+        if name == "sync":
+            return t.Call(t.Name("__syncthreads"), ())
+        if name == "thread_rank":
+            return _rank()
+        if name in ("size", "num_threads"):
+            return _threads()
+        if name in _PLACES:
+            return t.Name(_PLACES[name])
+        self.refuse(f"no rule for {name} of a block")
+        raise AssertionError
+
+    def free(self, group: Group, name: str, args: tuple[t.Expr, ...]) -> t.Expr:
+        """`cg::sync(g)`, `cg::reduce(g, v, cg::plus<T>())` and the like."""
+        if name in ("sync", "thread_rank", "group_size"):
+            return self.method(group, "size" if name == "group_size" else name, ())
+        if name == "reduce" and len(args) == 2 and group.size == t.Literal("32"):
+            combine = re.sub(r"<.*", "", text.expression(args[1])).rsplit("::", 1)[-1]
+            if combine in _COMBINED:
+                return t.Call(t.Name(_COMBINED[combine]), (_FULL, args[0]))
+        self.refuse(f"no rule for {name} over this group")
+        raise AssertionError
+
+
+def _size(axis: str) -> t.Expr:
+    return t.Member(t.Name("blockDim"), ".", axis)
+
+
+def _rank() -> t.Expr:
+    """A thread's number in its block."""
+    x, y, z = (t.Member(t.Name("threadIdx"), ".", axis) for axis in "xyz")
+    return t.Binary("+", t.Binary("*", t.Binary("+", t.Binary("*", z, _size("y")), y), _size("x")), x)
+
+
+def _threads() -> t.Expr:
+    return t.Binary("*", t.Binary("*", _size("x"), _size("y")), _size("z"))
