@@ -14,7 +14,7 @@ from .verdict import CannotJudge
 class Usage(WarploomError):
     """The command's arguments do not fit together. Correct them as the message says."""
 
-    code = "WL-E060"
+    code = "WL-E064"
 
 
 def _fail(error: WarploomError, as_json: bool) -> int:

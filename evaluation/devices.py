@@ -17,7 +17,7 @@ _ADA = "https://images.nvidia.com/aem-dam/Solutions/geforce/ada/nvidia-ada-gpu-a
 class UnknownDevice(WarploomError):
     """The device is not in the table. Use one of the names that the message lists."""
 
-    code = "WL-E052"
+    code = "WL-E058"
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ MEANING = {
 class CannotJudge(WarploomError):
     """The task gives no verdict to hold a candidate against: its file raises, hangs, or is random. Correct the task."""
 
-    code = "WL-E050"
+    code = "WL-E057"
 
 
 @dataclass(frozen=True)

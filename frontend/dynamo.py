@@ -37,7 +37,7 @@ def _refuse(gm: torch.fx.GraphModule, example_inputs: Sequence[object]) -> Compi
 
     def backward(*args: object) -> Sequence[object]:
         raise UnsupportedModel(
-            "a gradient is asked for; compiled models are for inference", hint="call under torch.no_grad()", code="WL-E023"
+            "a gradient is asked for; compiled models are for inference", hint="call under torch.no_grad()", code="WL-E024"
         )
 
     return backward

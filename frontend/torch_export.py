@@ -123,7 +123,7 @@ def _refuse_gradients(tree: object) -> None:
         raise UnsupportedModel(
             "an example input requires a gradient; compiled models are for inference",
             hint="pass detached tensors",
-            code="WL-E023",
+            code="WL-E024",
         )
 
 

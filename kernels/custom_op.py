@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class BadName(WarploomError):
     """An operator's name is "library::name"; a name that is taken can be given again only with the same arguments."""
 
-    code = "WL-E062"
+    code = "WL-E065"
 
 
 _LIBRARIES: dict[str, torch.library.Library] = {}

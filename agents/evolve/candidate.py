@@ -26,7 +26,7 @@ Space = dict[str, tuple[int, tuple[int, ...]]]
 class NothingNew(WarploomError):
     """The strategy names decisions that this problem does not have. Use those that its space lists."""
 
-    code = "WL-E080"
+    code = "WL-E100"
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,13 @@ Json = dict[str, object]
 class OtherRun(WarploomError):
     """The folder holds a run of another problem, seed or proposer. Give another --out, or the arguments of that run."""
 
-    code = "WL-E081"
+    code = "WL-E101"
 
 
 class NotRecorded(WarploomError):
     """A replay asks for something that the recorded run was never told. Replay with the arguments of that run."""
 
-    code = "WL-E082"
+    code = "WL-E102"
 
 
 class State:

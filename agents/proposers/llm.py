@@ -153,7 +153,7 @@ def read_answer(text: str) -> tuple[list[Strategy], list[str]]:
 class TooLarge(WarploomError):
     """A strategy's text is beyond what is read. Write a shorter one."""
 
-    code = "WL-E086"
+    code = "WL-E089"
 
 
 def _bounded(s: Strategy) -> Strategy:

@@ -17,7 +17,7 @@ _COMMENT = "// warploom-launch:"
 class BadLaunch(WarploomError):
     """The launch is not `grid=x,y,z;block=x,y,z;shared=n`, or a GPU would refuse it. Correct the named number."""
 
-    code = "WL-E051"
+    code = "WL-E055"
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ _OPEN = {"(": ")", "[": "]", "{": "}"}
 class UnreadableCuda(WarploomError):
     """The CUDA text cannot be split into kernels and launches: brackets do not match. Correct the named line."""
 
-    code = "WL-E050"
+    code = "WL-E054"
 
 
 @dataclass

@@ -43,7 +43,7 @@ _VOLATILE = (
 class NoSuchKernel(WarploomError):
     """The source has no `__global__` function of that name, or the name of a template kernel lacks its arguments."""
 
-    code = "WL-E052"
+    code = "WL-E056"
 
 
 @dataclass(frozen=True)

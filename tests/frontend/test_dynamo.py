@@ -72,4 +72,4 @@ def test_a_backward_pass_is_refused(model):
     y, _ = compiled(torch.randn(3, 4))
     with pytest.raises(UnsupportedModel) as e:
         y.sum().backward()
-    assert e.value.code == "WL-E023"
+    assert e.value.code == "WL-E024"

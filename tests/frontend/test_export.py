@@ -287,7 +287,7 @@ def test_a_training_transformer_layer_draws_in_eagers_order():
 def test_gradients_are_refused():
     with pytest.raises(UnsupportedModel) as e:
         export_model(nn.ReLU(), (torch.randn(2, requires_grad=True),))
-    assert e.value.code == "WL-E023"
+    assert e.value.code == "WL-E024"
 
 
 def _branches(x):

@@ -42,7 +42,7 @@ MAX_UNROLL = 64
 class UnsupportedOnGpu(WarploomError):
     """The schedule asks for something that a GPU cannot do. The message names it and what would be accepted."""
 
-    code = "WL-E070"
+    code = "WL-E073"
 
 
 class Thread(Values):
