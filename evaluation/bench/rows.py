@@ -180,10 +180,16 @@ def _rows(request: RowsRequest, as_json: bool) -> tuple[int, object]:
             _case(case, sweep, counts, request, result)
     data = result.data(f"warploom bench {request.sweep} --rows {request.rows}")
     if request.out:
-        write_text(Path(request.out), json.dumps(data, indent=1))
+        write_text(Path(request.out), a_row_a_line(data))
     if not as_json:
         show(result, Console(file=sys.__stdout__, highlight=False, width=150))
     return 0, data
+
+
+def a_row_a_line(data: dict) -> str:
+    """JSON with one measured row a line: thousands of rows stay a file that one can read and compare."""
+    rows = ",\n".join("  " + json.dumps(row) for row in data["rows"])
+    return json.dumps({**data, "rows": "ROWS"}, indent=1).replace('"ROWS"', f"[\n{rows}\n ]") + "\n"
 
 
 def row_counts(text: str) -> list[int]:

@@ -37,4 +37,4 @@ def test_the_figures_are_those_of_the_stored_run():
     for m in stored["steps"].values():
         assert f"| {m['seconds'] * 1e3:.2f} | {m['flops'] / m['seconds'] / 1e9:.1f} | {m['peak']:.1%} | {m['ratio']:.2f} |" in text
     shares = [m["peak"] for m in stored["steps"].values()]
-    assert shares[-1] == max(shares) and shares[-1] > 2 * shares[-3]
+    assert shares[-1] == max(shares) and shares[-1] >= 0.85 and shares[-1] > 2 * shares[-3]
