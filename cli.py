@@ -175,6 +175,7 @@ def eval_(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     list_only: Annotated[bool, typer.Option("--list", help="Show records, categories and what cannot be read.")] = False,
     audit: Annotated[bool, typer.Option("--audit", help="Examine each record without any model.")] = False,
+    probe: Annotated[bool, typer.Option("--probe", help="Judge deliberately wrong answers to each record: is each classed rightly?")] = False,
     protocol: Annotated[str, typer.Option(help="strict (the judge) or original (as published).")] = "strict",
     repair: Annotated[int, typer.Option(help="Rounds in which a model sees why its answer was rejected.")] = 0,
     profile_guided: Annotated[int, typer.Option(help="Rounds in which a model sees how fast its right answer is.")] = 0,
@@ -198,7 +199,7 @@ def eval_(
     from .agents.evaluate.command import EvalRequest, run_eval
 
     request = EvalRequest(
-        tuple(paths), suite, model, samples, out, resume, list_only, audit, protocol, repair, profile_guided, max_cost, max_tokens,
+        tuple(paths), suite, model, samples, out, resume, list_only, audit, probe, protocol, repair, profile_guided, max_cost, max_tokens,
         workers, seed, prompt, prompts, temperature, top_p, answer_tokens, timeout, retries, price, threads, unsafe_no_sandbox,
     )  # fmt: skip
     raise typer.Exit(run_eval(request, as_json))
@@ -247,12 +248,13 @@ def dataset_build(
     workers: Annotated[int, typer.Option(help="Pairs under way at a time; 0: one per processor.")] = 0,
     models: Annotated[list[str] | None, typer.Option(help="Models whose parts become programs: zoo, zoo:NAME, a KernelBench-form file or folder.")] = None,
     avoid: Annotated[list[str] | None, typer.Option(help="A benchmark's folder that no program may repeat.")] = None,
+    operators: Annotated[str, typer.Option(help="The only operators to make programs of, separated by commas.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False,
 ) -> None:
     """Make pairs: CUDA and C++ of one program, both run and held against float64."""
     from .datasets.command import run_build
 
-    raise typer.Exit(run_build(out, count, seed, resume, workers, as_json, models or (), avoid or ()))
+    raise typer.Exit(run_build(out, count, seed, resume, workers, as_json, models or (), avoid or (), list(filter(None, operators.split(",")))))
 
 
 @dataset.command("check")

@@ -68,7 +68,8 @@ Show = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Request:
-    """`workers` 0: one a processor; `models` whose parts become programs; `avoid`: benchmarks that no program may repeat."""
+    """`workers` 0: one a processor; `models` whose parts become programs; `avoid`: benchmarks that no program may repeat;
+    `operators`: the only ones to make programs of."""
 
     out: Path
     count: int
@@ -77,6 +78,7 @@ class Request:
     workers: int = 0
     models: tuple[str, ...] = ()
     avoid: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raises Unreadable."""
@@ -91,9 +93,9 @@ class Request:
 def build(request: Request, show: Show) -> State:
     """Draws and makes until there are `count` pairs. The caller closes the state. Raises OtherDataset, CannotWrite, Busy, Exhausted."""
     request.check()
+    sources = read_sources(request.models, request.avoid, request.operators)
     state = State(request.out)
     try:
-        sources = read_sources(request.models, request.avoid)
         for line in sources.left_out:
             print(f"left out: {line}", file=sys.stderr)
         state.agree({"seed": str(request.seed), "sources": digest(sources)}, request.resume)
@@ -119,7 +121,7 @@ class _Run:
                 self.waiting.append(drawn)
         self.pairs, self.rejected = state.count("pair"), state.count("reject")
         self.finished = 0
-        self.texts = {_sources(text): number for number, _, text in state.results("pair")}
+        self.texts = {_sources(text, number): number for number, _, text in state.results("pair")}
         self.started = time.perf_counter()
         self.answers: queue.Queue[tuple[_Worker, str]] = queue.Queue()
 
@@ -171,7 +173,7 @@ class _Run:
 
     def _distinct(self, drawn: Drawn, result: str) -> tuple[str, str]:
         """Of two pairs with equal sources the one of the lower number stays, whichever was made first."""
-        key = _sources(result)
+        key = _sources(result, drawn.number)
         other = self.texts.get(key)
         if other is not None and other < drawn.number:
             return "reject", _duplicate(drawn.number, result, other)
@@ -214,9 +216,12 @@ class _Run:
             return proposal.drawn
 
 
-def _sources(result: str) -> str:
-    row = json.loads(result)
-    return sources_key(row["cuda_source"], row["cuda_launches"], row["c_source"])
+def _sources(result: str, number: int) -> str:
+    try:
+        row = json.loads(result)
+        return sources_key(row["cuda_source"], row["cuda_launches"], row["c_source"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unreadable(f"the pair of program {number} is corrupted: {error}") from None
 
 
 def _duplicate(number: int, result: str, other: int) -> str:

@@ -30,12 +30,13 @@ def _guarded(as_json: bool, work: Callable[[], tuple[int, dict[str, Any], str]])
 
 
 def run_build(
-    out: str, count: int, seed: int, resume: bool, workers: int, as_json: bool, models: Sequence[str] = (), avoid: Sequence[str] = ()
+    out: str, count: int, seed: int, resume: bool, workers: int, as_json: bool, models: Sequence[str] = (), avoid: Sequence[str] = (),
+    operators: Sequence[str] = (),
 ) -> int:
     """Builds, publishes, writes the card. Ctrl-C publishes what there is and answers 130."""
 
     def work() -> tuple[int, dict[str, Any], str]:
-        request = Request(Path(out), count, seed, resume, workers, tuple(models), tuple(avoid))
+        request = Request(Path(out), count, seed, resume, workers, tuple(models), tuple(avoid), tuple(operators))
         state = build(request, _show)
         try:
             pairs, rejects = publish(state, count)

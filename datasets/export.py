@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from ..ir.diagnostic import Unreadable
 from .dedup import families, split_of
@@ -27,12 +28,22 @@ def publish(state: State, count: int) -> tuple[int, int]:
     found = state.results("pair")[:count]
     labels = families([(keys.family, keys.signature) for _, keys, _ in found])
     pairs = [
-        Pair.model_validate_json(text).model_copy(update={"family": label, "split": split_of(label)}) for (_, _, text), label in zip(found, labels)
+        _parsed(Pair, text, number).model_copy(update={"family": label, "split": split_of(label)}) for (number, _, text), label in zip(found, labels)
     ]
-    rejects = [Reject.model_validate_json(text) for _, _, text in state.results("reject")]
+    rejects = [_parsed(Reject, text, number) for number, _, text in state.results("reject")]
     _write(state.folder / PAIRS, [p.row() for p in pairs], _schema(Pair))
     _write(state.folder / REJECTS, [r.row() for r in rejects], _schema(Reject))
     return len(pairs), len(rejects)
+
+
+Model = TypeVar("Model", Pair, Reject)
+
+
+def _parsed(model: type[Model], text: str, number: int) -> Model:
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        raise Unreadable(f"the result of program {number} is corrupted: {error.errors()[0]['msg']}") from None
 
 
 def _schema(model: type[Pair] | type[Reject]) -> pa.Schema:

@@ -158,6 +158,12 @@ class SharedCases(Cases):
             if self.trial is None or self.trial.spent_s < CANDIDATE_S or case.family.startswith("recorded"):
                 yield case
 
+    def close(self) -> None:
+        """Lets go of the arrays, which are mapped files."""
+        self.trial = None
+        self.drawn.clear()
+        self.kept.clear()
+
     def recorded(self) -> dict[int, Case]:
         """The cases that a record keeps, by their numbers."""
         return {int(c.family.partition(":")[2]): c for c in self.drawn if c.family.startswith("recorded")}
@@ -216,6 +222,7 @@ class Judging:
         return self
 
     def __exit__(self, *_) -> None:
+        self.cases.close()
         self._folder.cleanup()
 
     @property

@@ -90,16 +90,17 @@ class Exhausted(WarploomError):
 
 def propose(seed: int, number: int, coverage: Coverage, sources: Sources | None = None) -> Proposal:
     """The program of this number: of CANDIDATES new ones the one that adds most. Raises Exhausted."""
+    sources = sources or Sources()
     rng = np.random.Generator(np.random.PCG64([seed, number]))
     skipped: Counter[str] = Counter()
     found: list[Drawn] = []
     for turn in range(_TRIES):
-        made = _attempt(rng, coverage, sources or Sources(), 0.5 ** (turn // 8))
+        made = _attempt(rng, coverage, sources, 0.5 ** (turn // 8))
         if isinstance(made, str):
             skipped[made] += 1
             continue
         keys = keys_of(made.graph)
-        why = "in a benchmark" if sources and sources.avoids(made, keys) else _unwanted(made.graph, keys, coverage)
+        why = "in a benchmark" if sources.avoids(made, keys) else _unwanted(made.graph, keys, coverage)
         if why:
             skipped[why] += 1
             continue
@@ -128,15 +129,19 @@ def _attempt(rng: np.random.Generator, coverage: Coverage, sources: Sources, sca
     """A program, or why there is none this time."""
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
     pick = Pick(rng, scale)
+
+    def choose(operators: Iterable[Operator]) -> Operator:
+        return coverage.rare(rng, (o for o in operators if not sources.operators or o.name in sources.operators))
+
     try:
         if kind == "operator":
-            made = one_operator(coverage.rare(rng, OPERATORS.values()), pick)
+            made = one_operator(choose(OPERATORS.values()), pick)
         elif kind == "model" and sources.models:
             made = part(pick, pick.of(*sources.models))
         elif kind in ("grown", "model"):
-            made = grown(pick, lambda ops: coverage.rare(rng, ops))
+            made = grown(pick, choose)
         else:
-            made = mutated(pick, coverage.parents, lambda ops: coverage.rare(rng, ops))
+            made = mutated(pick, coverage.parents, choose)
     except WarploomError as error:
         return f"{kind}: {error.code}"
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):

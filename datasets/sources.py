@@ -18,6 +18,7 @@ from ..evaluation.bench.problem import load_problem
 from ..evaluation.suites.hpctranseval import is_records
 from ..evaluation.suites.read import read_suite
 from ..frontend.operators.operator import TORCH, Given, Pick
+from ..frontend.operators.table import operator
 from ..frontend.operators.trace import trace
 from ..frontend.zoo import MODELS
 from ..ir.diagnostic import Unreadable, WarploomError
@@ -33,12 +34,14 @@ _NODES = (2, 9)
 
 @dataclass
 class Sources:
-    """`models`: whole models as programs; `families`: keys of benchmark programs; `named`: (operators, first shape) of benchmark records."""
+    """`models`: whole models as programs; `families`: keys of benchmark programs; `named`: (operators, first shape) of benchmark records;
+    `operators`: the only ones that programs are made of, all where empty."""
 
     models: list[Program] = field(default_factory=list)
     families: set[str] = field(default_factory=set)
     named: set[tuple[tuple[str, ...], tuple[int, ...]]] = field(default_factory=set)
     left_out: list[str] = field(default_factory=list)
+    operators: frozenset[str] = frozenset()
 
     def avoids(self, program: Program, keys: Keys) -> bool:
         """Whether a benchmark has this program: the same but for shapes, or by name and shape."""
@@ -46,9 +49,9 @@ class Sources:
         return keys.family in self.families or (tuple(program.operators), shape) in self.named
 
 
-def read_sources(models: Sequence[str], avoid: Sequence[str]) -> Sources:
-    """Raises Unreadable for what does not exist or holds nothing."""
-    out = Sources()
+def read_sources(models: Sequence[str], avoid: Sequence[str], operators: Sequence[str] = ()) -> Sources:
+    """Raises Unreadable for what does not exist or holds nothing, UnknownOperator."""
+    out = Sources(operators=frozenset(operator(name).name for name in operators))
     for spec in models:
         for one in _files(spec):
             program = _model(one, out)
@@ -128,7 +131,7 @@ def _benchmark(folder: Path, out: Sources) -> None:
 
 def digest(sources: Sources) -> str:
     """What identifies the sources of a build."""
-    return json.dumps([[p.parent for p in sources.models], len(sources.families), len(sources.named)])
+    return json.dumps([[p.parent for p in sources.models], len(sources.families), len(sources.named), *sorted(sources.operators)])
 
 
 # ------------------------------------------------------------------------------------------------ parts

@@ -99,12 +99,12 @@ class State:
             self.db.execute("INSERT INTO drawn (number, program, same, family, signature, features) VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def all_drawn(self) -> list[Drawn]:
-        """In order."""
-        rows = self.db.execute("SELECT number, program, same, family, signature, features, outcome FROM drawn ORDER BY number").fetchall()
+        """In order. Raises Unreadable where the file is damaged."""
         try:
+            rows = self.db.execute("SELECT number, program, same, family, signature, features, outcome FROM drawn ORDER BY number").fetchall()
             return [Drawn(n, Program.from_json(p), Keys(s, f, tuple(json.loads(m))), json.loads(x), o) for n, p, s, f, m, x, o in rows]
-        except (ValueError, KeyError, TypeError) as error:
-            raise Unreadable(f"{self.folder / FILE} has a corrupted row: {error}") from None
+        except (ValueError, KeyError, TypeError, WarploomError, sqlite3.DatabaseError) as error:
+            raise Unreadable(f"{self.folder / FILE} has a corrupted row: {str(error).splitlines()[0]}") from None
 
     def finish(self, number: int, outcome: str, result: str, seconds: float) -> None:
         """The result of a program, once: a second one is ignored."""

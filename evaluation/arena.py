@@ -101,6 +101,7 @@ class Arena:
         )
 
     def close(self) -> None:
-        """Gives the memory back once the last view of it is gone."""
-        del self._bytes, self._map
-        os.close(self.fd)
+        """Closes the file; the memory goes with the last view of it."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1

@@ -138,6 +138,7 @@ class Contained:
             self._closed = True
             kill(self.process)
             self.channel.close()
+            self.arena.close()
 
     # ---- the channel ----
     def _send(self, data: bytes) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from ...ir.diagnostic import WarploomError
 from .blocks import BLOCKS
 from .indexing import INDEXING
@@ -23,6 +25,6 @@ class UnknownOperator(WarploomError):
 def operator(name: str) -> Operator:
     """The operator called `name`. Raises UnknownOperator."""
     if name not in OPERATORS:
-        close = [n for n in OPERATORS if name[:4] in n][:8] or list(OPERATORS)[:8]
+        close = get_close_matches(name, OPERATORS, 8, 0.5) or list(OPERATORS)[:8]
         raise UnknownOperator(f"no operator {name!r} among {len(OPERATORS)}", hint="some that there are: " + ", ".join(close))
     return OPERATORS[name]
