@@ -15,7 +15,7 @@ from ...evaluation.suites.read import read_suite
 from ...evaluation.suites.record import Suite
 from ...ir.diagnostic import WarploomError
 from ..llm import Sampling, without_keys
-from .display import Display, audit_table, list_table, result_table
+from .display import Display, audit_table, list_table, probe_table, result_table
 from .judging import JudgeSettings
 from .models import ModelOptions
 from .prompts import STYLES
@@ -45,6 +45,7 @@ class EvalRequest:
     resume: bool = False
     list_only: bool = False
     audit: bool = False
+    probe: bool = False
     protocol: str = "strict"
     repair: int = 0
     profile_guided: int = 0
@@ -65,7 +66,7 @@ class EvalRequest:
 
 
 def run_eval(request: EvalRequest, as_json: bool) -> int:
-    """`eval`, `eval --list`, `eval --audit` and `eval report`."""
+    """`eval`, `eval --list`, `eval --audit`, `eval --probe` and `eval report`."""
     if request.paths[:1] == ("report",):
         work: Callable[[], int] = lambda: _report(request.paths[1:], request.out, as_json)  # noqa: E731
     elif len(request.paths) != 1:
@@ -74,6 +75,8 @@ def run_eval(request: EvalRequest, as_json: bool) -> int:
         work = lambda: _list(request, as_json)  # noqa: E731
     elif request.audit:
         work = lambda: _audit(request, as_json)  # noqa: E731
+    elif request.probe:
+        work = lambda: _probe(request, as_json)  # noqa: E731
     else:
         work = lambda: _evaluate(request, as_json)  # noqa: E731
     try:
@@ -128,6 +131,23 @@ def _audit(request: EvalRequest, as_json: bool) -> int:
     else:
         Console(highlight=False).print(audit_table(suite, audits))
     return 0
+
+
+def _probe(request: EvalRequest, as_json: bool) -> int:
+    """0 where every deliberately wrong answer is classed rightly, else 1."""
+    from .audits import audit_suite, probe_suite
+
+    suite, settings = read_suite(request.paths[0], request.suite), _judge_settings(request)
+    with Display(sys.stderr) as display:
+        audits = audit_suite(suite, _workers(request), settings, Path(request.out) if request.out else None, display.update)
+        probed = probe_suite(suite, audits, _workers(request), settings, display.update)
+    rows = [{"id": i, **row} for i, found in probed.items() for row in found]
+    wrong = sum(not r["rightly"] for r in rows)
+    if as_json:
+        print(json.dumps({"suite": suite.name, "records": len(probed), "answers": len(rows), "rightly": len(rows) - wrong, "rows": rows}))
+    else:
+        Console(highlight=False).print(probe_table(suite, rows))
+    return 1 if wrong else 0
 
 
 # ---- runs ----

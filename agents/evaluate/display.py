@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import IO
 
 from rich.console import Console, Group
@@ -83,6 +84,19 @@ def audit_table(suite: Suite, audits: dict[str, dict]) -> Group:
     bad = sum(bool(a["defects"]) for a in audits.values())
     weak = sum(bool(a["weak"]) and not a["defects"] for a in audits.values())
     return Group(table, f"{len(audits)} records: {len(audits) - bad} sound ({weak} with a weak test), {bad} defective")
+
+
+def probe_table(suite: Suite, rows: list[dict]) -> Group:
+    """How deliberately wrong answers are judged: a line a kind, then each that is classed wrongly."""
+    table = Table(title=f"wrong answers to {suite.name}", title_justify="left")
+    for column in ("answer", "judged", "rightly", "verdicts"):
+        table.add_column(column, overflow="fold")
+    for kind in dict.fromkeys(r["answer"] for r in rows):
+        mine = [r for r in rows if r["answer"] == kind]
+        verdicts = ", ".join(f"{v} {n}" for v, n in Counter(r["verdict"] for r in mine).most_common())
+        table.add_row(kind, str(len(mine)), str(sum(r["rightly"] for r in mine)), verdicts)
+    wrong = [f"{_shown(r['id'])}, {r['answer']}: {r['verdict']} for {' or '.join(r['expected'])}; {_shown(r['detail'])}" for r in rows if not r["rightly"]]
+    return Group(table, *map(escape, wrong), f"{len(rows) - len(wrong)} of {len(rows)} rightly")
 
 
 def result_table(value: dict) -> Table:

@@ -60,6 +60,10 @@ class JudgePool:
         """The audit of a record, as plain values."""
         return self._asked(("audit", record))
 
+    def probe(self, record: Record, number: int) -> list[dict] | CouldNot:
+        """How deliberately wrong answers to a record are judged, as plain values (`suites.probing.Probed`)."""
+        return self._asked(("probe", record, number))
+
     def close(self) -> None:
         """Ends every worker."""
         for worker in self._all:
@@ -147,6 +151,10 @@ def _answered(judge, scorer, request: tuple) -> tuple[str, Any]:
     try:
         if request[0] == "score":
             return "done", scorer.score(request[1], request[2]).to_dict()
+        if request[0] == "probe":
+            from ...evaluation.suites.probing import probe
+
+            return "done", probe(request[1], judge, request[2])
         from ...evaluation.suites.audit import audit
 
         return "done", audit(request[1], judge).to_dict()

@@ -201,7 +201,9 @@ class CodeReference:
 
     # ---- what the judge asks ----
     def describe(self) -> Description:
-        """What the judge needs to know before the first case."""
+        """What the judge needs to know before the first case; what an earlier verdict asked for is forgotten."""
+        self.cases.clear()
+        self._answers.clear()
         inputs = self._draw(OWN[self.own], 12)
         self.single(inputs)
         started = time.perf_counter()

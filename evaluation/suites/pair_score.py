@@ -37,7 +37,7 @@ def audit_pair(record: Record, judge: Judge):
 
     assert record.task is not None
     defects, facts = [], {}
-    cases, wanted = _cases(record.task)
+    cases, wanted = cases_of(record.task)
     cuda = tried_binding(record, binding_of(record.kernels), cases, wanted, judge.sandbox)
     facts["cuda"] = f"agrees with its graph (error {cuda.error:.1e})" if cuda.agrees else cuda.why.replace("its C side", "its graph")
     defects += [] if cuda.agrees else [facts["cuda"]]
@@ -48,7 +48,7 @@ def audit_pair(record: Record, judge: Judge):
     return Audit(record.id, tuple(defects), (), facts, record.kernels, speeds)
 
 
-def _cases(task: Task) -> tuple[list, list]:
+def cases_of(task: Task) -> tuple[list, list]:
     """Two draws of inputs, and the graph's outputs for them in float64."""
     reference = GraphTask(task)
     model = reference.Model().eval().double()

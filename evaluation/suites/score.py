@@ -89,22 +89,36 @@ class Scorer:
             made = self._score_code(record, code)
         return replace(made, seconds=time.perf_counter() - started)
 
+    def score_against(self, record: Record, code: str, reference: CodeReference) -> Outcome:
+        """One answer's outcome against a reference that the caller has opened; any number of answers, one after the other."""
+        started = time.perf_counter()
+        unit = self._unit(record, code)
+        made = unit if isinstance(unit, Outcome) else self._against(record, unit, reference)
+        return replace(made, seconds=time.perf_counter() - started)
+
     def _score_code(self, record: Record, code: str) -> Outcome:
+        unit = self._unit(record, code)
+        if isinstance(unit, Outcome):
+            return unit
+        with open_reference(record, self.builds, self.judge.threads) as reference:
+            return self._against(record, unit, reference)
+
+    def _unit(self, record: Record, code: str) -> Unit | Outcome:
+        """What is compiled, or the outcome of code that cannot be."""
         try:
-            unit = compiling_unit(code, record, self.builds)
+            return compiling_unit(code, record, self.builds)
         except NoEntry as error:
             return Outcome("extraction", str(error))
         except NotBuilt as error:
             return Outcome("compile-error", error.finding.message, reasons=("compile-error",))
-        library = self.builds.library(unit.text, unit.language)
-        with open_reference(record, self.builds, self.judge.threads) as reference:
-            description = reference.describe()
-            maker = NativeMaker(library, unit.text, self.judge.sandbox)
-            made = outcome_of(self.judge.verdict_against(record.id, reference, description, maker), "c_code")
-            if made.verdict in _NUMERIC and (why := hollow(reference, maker, self.judge.threads)):
-                made = replace(made, verdict="hollow", detail=why)
-            elif made.verdict == "partial-read" and "wrong-result" in made.reasons and reads_inputs(reference, maker, self.judge.threads):
-                made = replace(made, verdict="wrong-result", detail=made.first_wrong)  # it reads them, and puts the result elsewhere
+
+    def _against(self, record: Record, unit: Unit, reference: CodeReference) -> Outcome:
+        maker = NativeMaker(self.builds.library(unit.text, unit.language), unit.text, self.judge.sandbox)
+        made = outcome_of(self.judge.verdict_against(record.id, reference, reference.describe(), maker), "c_code")
+        if made.verdict in _NUMERIC and (why := hollow(reference, maker, self.judge.threads)):
+            made = replace(made, verdict="hollow", detail=why)
+        elif made.verdict == "partial-read" and "wrong-result" in made.reasons and reads_inputs(reference, maker, self.judge.threads):
+            made = replace(made, verdict="wrong-result", detail=made.first_wrong)  # it reads them, and puts the result elsewhere
         return replace(made, notes=(*unit.notes, *made.notes))
 
 

@@ -1,0 +1,41 @@
+"""Wrong answers that are derived from a record: what is right for it is left out, the rest is classed rightly."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from handmade import RECORDS
+from warploom.evaluation.suites.probes import HOSTILE, probes
+from warploom.evaluation.suites.probing import probe
+from warploom.evaluation.suites.read import read_suite
+
+
+def named(record, inputs, right) -> list[str]:
+    return [p.name for p in probes(record, [(inputs, right)])]
+
+
+def test_what_is_right_for_a_record_is_left_out(suite):
+    record, x = suite.records[0], np.random.default_rng(0).uniform(-1, 1, (12, 30)).astype(np.float32)
+    every = ["zeros", "a constant", "nothing written", "an input copied", "sign flipped", "wrong operator", "off by one row", "half precision", "slow but right"]
+    assert named(record, [x], [3 * x + 1]) == every
+    assert named(record, [x], [x]) == [n for n in every if n != "an input copied"]
+    rows = np.broadcast_to(x[:1], x.shape)
+    assert "off by one row" not in named(record, [x], [rows]) and "zeros" not in named(record, [x], [np.zeros_like(x)])
+
+
+@pytest.mark.parametrize("turn", range(len(HOSTILE) // 2))
+@pytest.mark.long
+def test_every_wrong_answer_is_classed_rightly(judge, suite, turn):
+    rows = probe(suite.records[1 + turn % 2], judge, turn)
+    assert len(rows) >= 9 and all(r["rightly"] for r in rows), [r for r in rows if not r["rightly"]]
+
+
+def test_the_command(tmp_path, capsys):
+    from warploom.agents.evaluate.command import EvalRequest, run_eval
+
+    (tmp_path / "One.json").write_text(json.dumps([RECORDS[4]]))
+    assert read_suite(tmp_path).records[0].id == "One/0"
+    assert run_eval(EvalRequest((str(tmp_path),), probe=True), as_json=True) == 0
+    assert json.loads(capsys.readouterr().out) == {"suite": "HPCTransEval", "records": 0, "answers": 0, "rightly": 0, "rows": []}
