@@ -1,7 +1,7 @@
 """A look before the build: a scheduled kernel is interpreted on small extents and integer data beside its naive form. An equivalence bug
 would otherwise look like a win.
 
-The loops of the naive program are cut short (what a tile needs, twice, and its tail), the buffers stay; the script is applied again.
+The loops of the naive program are cut short (what a tile needs, twice, and its tail), buffers lose the rows that nobody touches; the script is applied again.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from dataclasses import replace
 import numpy as np
 
 from ...ir.diagnostic import WarploomError
-from ...ir.expr import Const, as_int
+from ...ir.expr import Const, as_int, bounds
 from ...ir.interpret import Fault, run_program
 from ...ir.kernel import Body, Buffer, For, If, Program
 from ...ir.module import Launch
+from ...ir.scope import accesses, scopes
 from ...ir.types import NUMPY, is_float
 from ...passes.schedule.script import apply
 
@@ -56,10 +57,28 @@ def shrunk(launch: Launch) -> tuple[Program, Program] | None:
         if _work(naive.body) > MOST_STEPS:
             continue
         try:
-            return naive, apply(naive, launch.script, check=False)
+            scheduled = apply(naive, launch.script, check=False)
         except WarploomError:
             continue
+        params = tuple(_touched(b, (naive, scheduled)) for b in naive.params)
+        spaces = {b.name: b.space for b in scheduled.params}
+        return replace(naive, params=params), replace(scheduled, params=tuple(replace(b, space=spaces[b.name]) for b in params))
     return None
+
+
+def _touched(b: Buffer, programs: Iterable[Program]) -> Buffer:
+    """The buffer with as much of its first dim as both programs touch; its elements lie where they lay."""
+    most = 0
+    for p in programs:
+        for s, scope in scopes(p):
+            for a in accesses(s):
+                if a.place.buffer == b.name:
+                    high = bounds(a.place.index[0], scope.ranges)[1]
+                    if high is None:
+                        return b
+                    most = max(most, int(high) + 1)
+    size = as_int(b.shape[0]) or 0
+    return replace(b, shape=(Const(max(1, min(size, most))), *b.shape[1:])) if size else b
 
 
 def _tiles(script: str) -> Mapping[str, int]:
