@@ -32,7 +32,8 @@ class Promise:
             array = np.where(self.zeros, 0, array)
         if self.distribution:
             array = np.abs(array) + 1e-3
-            array = array / array.sum(-1, keepdims=True)
+            with np.errstate(invalid="ignore"):  # rows with infinities have no shares: the case is left out
+                array = array / array.sum(-1, keepdims=True)
         return array
 
 
@@ -141,6 +142,8 @@ FAMILIES = (
     Family("low variance", _normal(0.05, 1.0), coherent=True),
     Family("scaled rows", _scaled_rows),
     Family("heavy row", _heavy_row),
+    Family("far above", _normal(300.0, 5000.0), coherent=True),  # beyond what a search or a clamp may start from
+    Family("far below", _normal(300.0, -5000.0), coherent=True),
     Family("minus infinity", _holes, finite_only=True, ties=True),
 )
 BY_NAME = {family.name: family for family in FAMILIES}

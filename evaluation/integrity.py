@@ -137,7 +137,7 @@ def _matches_weaker(trial: Trial, failure: Failure, share: float) -> str | None:
         weaker = trial.cases.reference.call("weaker", failure.case.key, timeout=60.0)
     except CannotJudge:
         return None
-    distances = {name: _distance(got, np.load(files[at])) for name, files in weaker.items()}
+    distances = {name: _distance_from_weaker(got, np.load(files[at])) for name, files in weaker.items()}
     best = min(distances, key=lambda n: distances[n])
     return best if distances[best] < share * far and far < 0.3 * _scale(exact) else None
 
@@ -151,6 +151,12 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
     with np.errstate(all="ignore"):
         d = (a - b.reshape(a.shape))[np.isfinite(a) & np.isfinite(b.reshape(a.shape))]
     return float(np.sqrt(np.mean(d * d))) if d.size else float("inf")
+
+
+def _distance_from_weaker(got: np.ndarray, weaker: np.ndarray) -> float:
+    """As `_distance`; what overflows in the weaker type and is finite here was not computed in it."""
+    overflowed = np.isfinite(got) & ~np.isfinite(weaker.reshape(got.shape))
+    return float("inf") if overflowed.any() else _distance(got, weaker)
 
 
 def _scale(x: np.ndarray) -> float:

@@ -2,11 +2,13 @@
 
 An operator belongs to a kind (matmul, convolution, softmax ...). The heaviest kinds of the reference are the task. A candidate that
 calls operators of these kinds on as much data is a reference call, unless it needs fewer operators than the reference (it fuses),
-or leaves a part of a larger task to the library while replacing the rest.
+or leaves a part of a larger task to the library while replacing the rest. Where one operator is the task, operators of every kind
+do it by another name: a convolution with ones is an average. NumPy's functions and routines looked up in shared libraries count too.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from .cost import Calls
@@ -30,6 +32,10 @@ _KINDS = {
     "sort": "sort topk argsort kthvalue median mode msort",
 }
 KIND = {name: kind for kind, names in _KINDS.items() for name in names.split()}
+_EXTREMES = dict.fromkeys(
+    ["argmax", "argmin", "max", "min", "amax", "amin", "aminmax"], "extreme"
+)  # where nothing heavier is the task
+_ROUTINES = re.compile(r"(?:^|_)[sdh]?(?:gemm|gemv|gemmt|dot|ger|symm|symv|trmm)|dnnl|mkldnn|cublas|cudnn", re.I)
 _WEIGHT = {"matmul": 3, "convolution": 3, "attention": 3, "recurrence": 3}
 _TRIVIAL = VIEWS | {
     "empty", "empty_like", "zeros", "zeros_like", "ones", "ones_like", "full", "full_like", "fill", "fill_", "zero_", "copy", "copy_", "_to_copy", "clone",
@@ -49,10 +55,10 @@ def reference_call(reference: Calls, operators: list[tuple[str, int]], spoken: l
     most = max((n for _, n in reference.operators), default=0)
     wanted, reached = _working(list(reference.operators), most), _working(operators, most)
     task = _task_of(wanted)
-    used = [name for name, _ in reached if _same(name, task)]
+    used = [name for name, _ in reached if _kind(name) in task or (len(wanted) == 1 and _bare(name) in KIND)]
     if not used or _fuses(wanted, reference.spoken, reached, spoken):
         return None
-    return Finding("reference-call", f"it reaches torch's {', '.join(sorted({u.removeprefix('+') for u in used}))}")
+    return Finding("reference-call", f"it calls {', '.join(sorted({_in_words(name) for name in used}))}")
 
 
 def _fuses(
@@ -78,9 +84,21 @@ def _task_of(wanted: list[tuple[str, int]]) -> set[str]:
     """The kinds (or, for simple operators, the names) that do the task."""
     kinds = {KIND[name] for name, _ in wanted if name in KIND}
     heavy = {kind for kind in kinds if kind in _WEIGHT}
-    return heavy or kinds or {name for name, _ in wanted}
+    return heavy or kinds or {_kind(name) for name, _ in wanted}
 
 
-def _same(name: str, task: set[str]) -> bool:
-    bare = name.removeprefix("+")
-    return KIND.get(bare, bare) in task
+def _kind(name: str) -> str:
+    bare = _bare(name)
+    return KIND.get(bare) or _EXTREMES.get(bare, bare)
+
+
+def _bare(name: str) -> str:
+    """An operator's name in torch: without `+` (an inner one) and without whose it is."""
+    owner, _, bare = name.removeprefix("+").rpartition(".")
+    return ("matmul" if _ROUTINES.search(bare) else "") if owner == "routine" else bare
+
+
+def _in_words(name: str) -> str:
+    """`torch's mm`, `numpy's dot`, `the routine cblas_sgemm`."""
+    owner, _, bare = name.removeprefix("+").rpartition(".")
+    return f"the routine {bare}" if owner == "routine" else f"{owner or 'torch'}'s {bare}"

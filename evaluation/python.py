@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import socket
 import sys
 import tempfile
 import time
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,14 +52,22 @@ def _roots() -> tuple[str, ...]:
     return tuple(p for p in real if not any(p != q and p.startswith(q + "/") for q in real))
 
 
+def _program() -> bytes:
+    """`worker/nest.py` and what it imports, as one archive that Python runs."""
+    worker, archive = Path(__file__).with_name("worker"), io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as made:
+        made.write(worker / "nest.py", "__main__.py")
+        made.write(worker / "watch.py", "watch.py")
+    return archive.getvalue()
+
+
 class PythonParent:
     """The sandboxed process that has torch loaded and forks candidates. Raises `MissingTool` where it does not start."""
 
     def __init__(self, sandbox: Sandbox, threads: int):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        program = Path(__file__).with_name("worker") / "nest.py"
         roots = _roots()
-        script = sealed_file("nest", program.read_bytes())
+        script = sealed_file("nest", _program())
         environment = {
             "OMP_NUM_THREADS": str(threads), "PYTHONDONTWRITEBYTECODE": "1", "TRITON_INTERPRET": "1", "USER": "candidate",
             "TORCHINDUCTOR_CACHE_DIR": "/tmp/inductor", "PYTHONPATH": ":".join(p for p in sys.path if p.endswith("site-packages")),

@@ -77,6 +77,7 @@ def measure(trial: Trial, reference: Asked, budget_s: float) -> tuple[Measured |
             break
     if not found and not trial.failures:
         found += [f for f in [contained.leftovers(), contained.clock_drift()] if f]
+        found += trial.watched_call(contained) if trial.maker.watches_calls else []
     return _summary(samples), found
 
 

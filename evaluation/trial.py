@@ -235,12 +235,17 @@ class Trial:
         return found
 
     def watched_calls(self) -> list[Finding]:
-        """Runs one call under the dispatcher's eyes."""
+        """Runs a call under the dispatcher's eyes, in a process that has made a few before."""
         contained = self.start(1, self.threads)
         self.fill(contained, 0, self.cases.kept["own0"], "nan")
-        told = json.loads(contained.ask("observe", 60.0))
-        seen = [(name, int(size)) for name, (size, count) in told["operators"].items() for _ in range(min(int(count), 1000))]
+        found = self.watched_call(contained, random.SystemRandom().randrange(2, 40))
         contained.close()
+        return found
+
+    def watched_call(self, contained: Contained, before: int = 0) -> list[Finding]:
+        """Which library operators one call on slot 0 reaches, after `before` others; the slot is filled."""
+        told = json.loads(contained.ask(f"observe {before}", 60.0))
+        seen = [(name, int(size)) for name, (size, count) in told["operators"].items() for _ in range(min(int(count), 1000))]
         finding = reference_call(self.description.calls, seen, [str(name) for name in told["spoken"]])
         return [finding] if finding else []
 

@@ -19,6 +19,9 @@ import sys
 import threading
 import time
 
+import watch
+
+UNWATCHED_S = 0.3
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x04000000, 0x08000000, 0x20000000, 0x40000000
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 24, 22, 38
 MS_NOSUID, MS_NODEV = 2, 4
@@ -112,6 +115,7 @@ class Candidate:
         ]
         self.results: dict[int, object] = {}
         torch.set_num_threads(plan["threads"])
+        self.notes = watch.Notes()
         self.watch_files()
         self.module = self.load()
         self.models = self.make()
@@ -134,9 +138,10 @@ class Candidate:
 
     def watch_files(self) -> None:
         """Opening what no kernel needs is reported and ends the process."""
-        end = self.end
+        end, notes = self.end, self.notes.hook
 
         def hook(event: str, args: tuple) -> None:
+            notes(event, args)
             if event == "open" and isinstance(args[0], str | bytes):
                 path = os.path.normpath(os.path.join("/tmp", os.fsdecode(args[0])))
                 writes = isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
@@ -221,43 +226,16 @@ class Candidate:
             place.copy_(value.detach())
         self.say(f"collect {token}")
 
-    def observe(self, token: str) -> None:
-        """Which library operators one call reaches: seen by the dispatcher and by the profiler."""
-        from torch.overrides import TorchFunctionMode, resolve_name
-        from torch.utils._python_dispatch import TorchDispatchMode
-
-        torch, calls, spoken = self.torch, [], []
-
-        class Listen(TorchFunctionMode):
-            def __torch_function__(self, func, types, args=(), kwargs=None):
-                spoken.append((resolve_name(func) or getattr(func, "__name__", "?")).split(".")[-1])
-                return func(*args, **(kwargs or {}))
-
-        class Watch(TorchDispatchMode):
-            def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-                out = func(*args, **(kwargs or {}))
-                leaves = [t for t in torch.utils._pytree.tree_leaves((args, out)) if isinstance(t, torch.Tensor)]
-                calls.append([func._schema.name.split("::")[-1], max((t.numel() for t in leaves), default=0)])
-                return out
-
-        with (
-            torch.no_grad(),
-            torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as seen,
-        ):
-            self.models[0](*self.given[0])
-        with torch.no_grad(), Watch(), Listen():
-            self.models[0](*self.given[0])
-        dispatched = {name for name, _ in calls}
-        for event in seen.events():
-            name = event.name.removeprefix("aten::")
-            if event.name.startswith("aten::") and name not in dispatched:
-                sizes = [_product(s) for s in event.input_shapes or [] if s and all(isinstance(x, int) for x in s)]
-                calls.append(["+" + name, max(sizes, default=0)])
-        merged: dict[str, list[int]] = {}
-        for name, size in calls:
-            most, count = merged.get(name, [0, 0])
-            merged[name] = [max(most, size), count + 1]
-        self.say(f"observe {token} {json.dumps({'operators': merged, 'spoken': spoken[:1000]})}")
+    def observe(self, token: str, before: int) -> None:
+        """Which library operators one call reaches, after some that nobody watches."""
+        until = time.monotonic() + UNWATCHED_S
+        with self.torch.no_grad():
+            for _ in range(before):
+                self.models[0](*self.given[0])
+                if time.monotonic() > until:
+                    break
+        told = watch.heard(self.notes, lambda: self.models[0](*self.given[0]))
+        self.say(f"observe {token} {json.dumps(told)}")
 
     def clock(self, token: str) -> None:
         changed = [name for name, value in clocks().items() if value is not self.shown[name]]
@@ -271,13 +249,6 @@ class Candidate:
         for line in self.channel.makefile("r"):
             verb, token, *rest = line.split()
             getattr(self, verb)(token, *map(int, rest))
-
-
-def _product(extents) -> int:
-    n = 1
-    for extent in extents:
-        n *= extent
-    return n
 
 
 def candidate_main(channel: socket.socket, arena_fd: int, plan: dict) -> None:
