@@ -361,7 +361,9 @@ def bench_evolve(
     suite: Annotated[str | None, typer.Option(help="A folder of problems in KernelBench form.")] = None,
     only: Annotated[str | None, typer.Option(help="Problems whose name contains one of these, separated by commas.")] = None,
     evaluations: Annotated[int, typer.Option(help="Candidates that each method measures.")] = 40,
-    seeds: Annotated[int, typer.Option(help="Runs of each method.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Runs of each method; 0: no comparison of methods.")] = 3,
+    methods: Annotated[str | None, typer.Option(help="Methods to compare, separated by commas (default: all).")] = None,
+    budget: Annotated[str | None, typer.Option(help="Evolve and judge each problem first, for so long, such as 2m.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of the kernels.")] = 1,
     pool: Annotated[str | None, typer.Option(help="A folder that keeps the measurements; given again, they are used again.")] = None,
     out: Annotated[str | None, typer.Option(help="Write the JSON to this file.")] = None,
@@ -370,7 +372,7 @@ def bench_evolve(
     """Evolution beside random search, hill climbing and its own ablations, over one pool of measurements."""
     from .agents.evolve.trials import TrialsRequest, run_trials
 
-    raise typer.Exit(run_trials(TrialsRequest(suite, only, evaluations, seeds, threads, pool, out), as_json))
+    raise typer.Exit(run_trials(TrialsRequest(suite, only, evaluations, seeds, threads, pool, out, budget, methods), as_json))
 
 
 COMPARING = ("compile", "bench", "evolve")

@@ -1,14 +1,15 @@
 """`warploom bench evolve`: problems, seeds and a number of evaluations come in; evolution beside random search, hill climbing and its own
-ablations goes out, as a table and JSON.
+ablations goes out, as a table and JSON. With a budget each problem is evolved and judged first, and what that measured is in the pool.
 
 All methods draw on one pool of measurements a problem: a program is timed once, whoever proposes it first, so that an ablation costs
-minutes and differences are differences of the search. The judge is not asked; the folder's pool is kept and used again.
+minutes and differences are differences of the search. The judge is not asked for these; the folder's pool is kept and used again.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 import random
 import statistics
@@ -32,9 +33,10 @@ from ..proposers.builtin import Builtin
 from ..proposers.plain import Hill, Random
 from ..proposers.proposer import Proposer
 from .candidate import Candidate
+from .command import Request, evolve
 from .measure import Arena, Timing
 from .search import Budgets, Search
-from .state import State
+from .state import FILE, State
 from .subject import Subject, read_subject
 
 REACHED = 0.98
@@ -88,6 +90,13 @@ class Pool:
         self._arena: Arena | None = None
         self._control: Candidate | None = None
         self.most = 8
+
+    def take(self, run: Path) -> None:
+        """Add what a run of the same problem measured."""
+        if (run / FILE).is_file():
+            other = State(run, reading=True)
+            self.state.tell("pool", {key: value for key, value, _ in other.told("measured")})
+            other.db.close()
 
     def controlled(self, control: Candidate) -> Pool:
         """The pool with the default schedule as its control."""
@@ -191,6 +200,8 @@ class TrialsRequest:
     threads: int = 1
     pool: str | None = None
     out: str | None = None
+    budget: str | None = None
+    methods: str | None = None
 
 
 def run_trials(request: TrialsRequest, as_json: bool) -> int:
@@ -201,7 +212,7 @@ def run_trials(request: TrialsRequest, as_json: bool) -> int:
 def _trials(request: TrialsRequest, quiet: bool) -> dict[str, object]:
     files = _files(request)
     torch.set_num_threads(request.threads)
-    base, found, skipped = everything(), [], []
+    base, found, live, skipped = everything(), [], [], []
     folder = Path(request.pool or tempfile.mkdtemp(prefix="warploom-pool-"))
     for path in files:
         try:
@@ -210,20 +221,68 @@ def _trials(request: TrialsRequest, quiet: bool) -> dict[str, object]:
             skipped.append({"problem": path.stem, "reason": error.message})
             continue
         pool = Pool(subject, folder / path.stem, request.threads)
+        if request.budget:
+            live.append(_live(request, path, folder / f"{path.stem}.run"))
+            pool.take(folder / f"{path.stem}.run")
+            _written(request, found, live, skipped)
         others = Knowledge(tuple(s for s in base.strategies if all(e.problem != path.stem for e in s.evidence)))
-        for method in METHODS:
+        for method in _methods(request):
             for seed in range(request.seeds):
                 found.append(trial(subject, method, seed, request.evaluations, pool, others))
                 print(f"{path.stem} {method.name} seed {seed}: {found[-1].best:.3f}x", file=sys.stderr)
         pool.state.close()
-    if not found:
+        _written(request, found, live, skipped)
+    if not found and not live:
         raise Unreadable("no problem of the suite can be evolved", hint="; ".join(s["reason"] for s in skipped[:3]))
-    value = _value(request, found, skipped)
-    if request.out:
-        write_text(Path(request.out), json.dumps(value, indent=1))
     if not quiet:
-        Console(file=sys.__stdout__, highlight=False).print(table(summarise(found), request.evaluations))
-    return value
+        console = Console(file=sys.__stdout__, highlight=False)
+        for made in ([live_table(live)] if live else []) + ([table(summarise(found), request.evaluations)] if found else []):
+            console.print(made)
+    return _value(request, found, live, skipped)
+
+
+def _written(request: TrialsRequest, found: Sequence[Trial], live: Sequence[Mapping[str, object]], skipped: Sequence[Mapping[str, str]]) -> None:
+    """The file after each problem: a run of hours that ends early has not been for nothing."""
+    if request.out:
+        write_text(Path(request.out), json.dumps(_value(request, found, live, skipped), indent=1))
+
+
+def _methods(request: TrialsRequest) -> list[Method]:
+    """Evolution first: the others are held against it."""
+    if request.seeds == 0:
+        return []
+    wanted = request.methods.split(",") if request.methods else [m.name for m in METHODS]
+    unknown = [w for w in wanted if w not in {m.name for m in METHODS}]
+    if unknown:
+        raise Unreadable(f"no method {unknown[0]!r}", hint="one of " + ", ".join(m.name for m in METHODS))
+    return [m for m in METHODS if m.name in wanted or m is METHODS[0]]
+
+
+_KEPT = ("problem", "speedup", "interval", "baseline", "times_ms", "speedup_over_default", "evaluations", "generations", "stopped", "seconds", "refused", "run", "strategy")
+
+
+def _live(request: TrialsRequest, path: Path, folder: Path) -> dict[str, object]:
+    """One judged run, as a user would make it; a folder that holds it already is gone on with."""
+    assert request.budget is not None
+    _, best = evolve(Request(str(path), budget=request.budget, out=str(folder), threads=request.threads, resume=(folder / FILE).is_file()))
+    print(f"{path.stem}: {best['speedup']}x {best['baseline']}, {best['speedup_over_default']}x the default schedule", file=sys.stderr)
+    return {**{k: best[k] for k in _KEPT}, "accepted": best["verdict"]["accepted"]}  # type: ignore[index]
+
+
+def live_table(live: Sequence[Mapping[str, object]]) -> Table:
+    """Each judged run, and geometric means."""
+    out = Table(title="evolved and judged")
+    for name in ("problem", "over the faster of eager and Inductor", "over the default schedule", "evaluations", "judge"):
+        out.add_column(name, justify="left" if name in ("problem", "judge") else "right")
+    for x in live:
+        said = "accepted" if x["accepted"] else "refused"
+        out.add_row(str(x["problem"]), f"{x['speedup']:.2f}x {x['baseline']}", f"{x['speedup_over_default']:.2f}x", str(x["evaluations"]), said)
+    out.add_row("geometric mean", f"{_mean(live, 'speedup'):.2f}x", f"{_mean(live, 'speedup_over_default'):.2f}x")
+    return out
+
+
+def _mean(live: Sequence[Mapping[str, object]], field: str) -> float:
+    return geomean([float(x[field]) for x in live if x[field]])  # type: ignore[arg-type]
 
 
 def _files(request: TrialsRequest) -> list[Path]:
@@ -235,8 +294,10 @@ def _files(request: TrialsRequest) -> list[Path]:
     return files
 
 
-def _value(request: TrialsRequest, found: Sequence[Trial], skipped: Sequence[Mapping[str, str]]) -> dict[str, object]:
+def _value(request: TrialsRequest, found: Sequence[Trial], live: Sequence[Mapping[str, object]], skipped: Sequence[Mapping[str, str]]) -> dict[str, object]:
+    means = {"speedup": _mean(live, "speedup"), "speedup_over_default": _mean(live, "speedup_over_default")} if live else {}
     return {
+        "budget": request.budget, "live": list(live), "geomean": means, "load_before": os.getloadavg()[0],
         "evaluations": request.evaluations, "seeds": request.seeds, "threads": request.threads, "problems": sorted({t.problem for t in found}),
         "machine": measured().name, "python": platform.python_version(), "methods": [asdict(s) for s in summarise(found)],
         "trials": [asdict(t) for t in found], "skipped": list(skipped),
