@@ -47,3 +47,27 @@ def test_arguments_and_results(monkeypatch):
             narrow.scaled(*arguments)
     with pytest.raises(RuntimeError, match="x has one dimension"):
         narrow.scaled(x.view(3, 1))
+
+
+@pytest.mark.long
+def test_the_first_launch_of_a_thread_keeps_its_vector_registers(tmp_path):
+    """glibc before 2.40 clobbers them when thread-local storage is first touched: the first result was zero."""
+    from warploom.backends.emulator.torch_extension import load_extension
+
+    (tmp_path / "k.cu").write_text("""#include <torch/extension.h>
+__global__ void k(const float* x, float* y, int rows, int a, int b, int c) {
+  __shared__ float s[32][32];
+  int i = blockIdx.y * 32 + threadIdx.y, j = blockIdx.x * 32 + threadIdx.x;
+  s[threadIdx.y][threadIdx.x] = i < rows * a && j < b ? x[i * b + j] : 0.f;
+  __syncthreads();
+  if (i < rows * a && j < b) y[i * b + j] = s[threadIdx.y][threadIdx.x] + c;
+}
+torch::Tensor forward(torch::Tensor x) {
+  auto y = torch::zeros_like(x);
+  k<<<dim3(2, 2), dim3(32, 32)>>>(x.data_ptr<float>(), y.data_ptr<float>(), 2, 32, 64, 5);
+  return y;
+}
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) { m.def("forward", &forward); }
+""")
+    x = torch.randn(64, 64)
+    assert torch.equal(load_extension([tmp_path / "k.cu"]).forward(x), x + 5)

@@ -3,7 +3,8 @@
     python -m tests.transpile.rates DIR --out FILE.json [--levels level1,level2] [--again failed|all] [--only TEXT]
 
 DIR has `KernelBench_c/levelN/*.cu` or is that folder; references are found as `warploom run` finds them. Files without a `__global__`
-are counted apart. FILE.json is written after each file and taken up again by the next run; `--again failed` repeats what did not match.
+are counted apart. `--small` halves the reference's sizes first (batch size, then the largest) until inputs, weights and outputs fit into 4 M
+elements; a file that fails so is judged at its own sizes. FILE.json is written after each file and taken up again by the next run; `--again failed` repeats what did not match.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from warploom.backends.emulator.torch_extension import load_extension
 from warploom.ir.diagnostic import WarploomError
 from warploom.transpiler import transpile_file
 
+SMALL = 4 << 20  # elements
 AGREES = 1e-3  # largest absolute error over the largest absolute value
 
 
@@ -38,30 +40,61 @@ def sources(root: Path) -> list[Path]:
     return sorted(folder.glob("level*/*.cu"), key=order)
 
 
-def reference(path: Path) -> tuple:
+def reference(path: Path, small: bool) -> tuple:
     """(model, inputs) of the reference, weights and inputs from seed 0."""
     import torch
 
     module = types.ModuleType("reference")
     exec(compile(path.read_text(), str(path), "exec"), module.__dict__)
+    if small:
+        shrink(module)
     torch.manual_seed(0)
     return module.Model(*module.get_init_inputs()), module.get_inputs()
 
 
-def wanted(path: Path, kept: Path) -> None:
+def shrink(module: types.ModuleType) -> None:
+    """Halves the module's sizes until all tensors together are small."""
+    sizes = {k: v for k, v in vars(module).items() if isinstance(v, int) and not isinstance(v, bool) and v > 2}
+    fixed: set[str] = set()
+    while elements(module) > SMALL:
+        batch = [k for k in sizes if k.startswith("batch") and k not in fixed and sizes[k] > 2]
+        large = sorted((k for k in sizes if k not in fixed and sizes[k] >= 128 and sizes[k] % 2 == 0), key=lambda k: -sizes[k])
+        if not (batch or large):
+            return
+        name = (batch or large)[0]
+        setattr(module, name, sizes[name] // 2)
+        try:
+            elements(module)
+            sizes[name] //= 2
+        except Exception:
+            setattr(module, name, sizes[name])
+            fixed.add(name)
+
+
+def elements(module: types.ModuleType) -> int:
+    """Elements of weights, inputs and outputs, from shapes alone."""
+    import torch
+
+    with torch.device("meta"), torch.no_grad():
+        model, inputs = module.Model(*module.get_init_inputs()), module.get_inputs()
+        outputs = flat_tensors(model(*inputs))
+    return sum(x.numel() for x in (*model.parameters(), *inputs, *outputs) if hasattr(x, "numel"))
+
+
+def wanted(path: Path, kept: Path, small: bool) -> None:
     """Torch's own outputs, kept in a file."""
     import torch
 
-    model, inputs = reference(path)
+    model, inputs = reference(path, small)
     with torch.no_grad():
         torch.save(flat_tensors(model(*inputs)), kept)
 
 
-def error_of(path: Path, load: Callable, kept: Path) -> float:
+def error_of(path: Path, load: Callable, kept: Path, small: bool) -> float:
     """How far the outputs with `load()`'s function in torch's place are from torch's."""
     import torch
 
-    model, inputs = reference(path)
+    model, inputs = reference(path, small)
     with torch.no_grad():
         got = flat_tensors(model(*inputs, fn=entry_of(load())))
     return max_error(got, torch.load(kept))
@@ -89,25 +122,25 @@ def outcome(work: Callable[[], float], seconds: int) -> dict:
     return {"ok": agrees, "max_error": error, "seconds": round(time.monotonic() - start, 1)} | ({} if agrees else {"reason": "disagrees"})
 
 
-def transpiled(path: Path, beside: Path, kept: Path, seconds: int) -> dict:
+def transpiled(path: Path, beside: Path, kept: Path, small: bool, seconds: int) -> dict:
     try:
         made = transpile_file(path.read_text(errors="replace"))
     except WarploomError as problem:
         return {"ok": False, "reason": f"{problem.code} {problem.message}"[:400]}
-    return outcome(lambda: error_of(beside, lambda: load_text(made.text), kept), seconds) | {"paths": [k.path for k in made.kernels]}
+    return outcome(lambda: error_of(beside, lambda: load_text(made.text), kept, small), seconds) | {"paths": [k.path for k in made.kernels]}
 
 
-def judged(path: Path, seconds: int) -> dict:
+def judged(path: Path, small: bool, seconds: int) -> dict:
     row = {"file": f"{path.parent.name}/{path.stem}", "kernels": len(re.findall(r"\b__global__\b", path.read_text(errors="replace")))}
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "wanted.pt"
         try:
             beside = find_reference([], [path])
-            in_child(limited(lambda: wanted(beside, kept), seconds))
+            in_child(limited(lambda: wanted(beside, kept, small), seconds))
         except Exception as problem:
             return row | {"reference": f"{problem}"[:300]}
-        emulated = outcome(lambda: error_of(beside, lambda: load_extension([path.resolve()]), kept), seconds)
-        return row | {"emulator": emulated, "transpiled": transpiled(path, beside, kept, seconds)}
+        emulated = outcome(lambda: error_of(beside, lambda: load_extension([path.resolve()]), kept, small), seconds)
+        return row | {"small": small, "emulator": emulated, "transpiled": transpiled(path, beside, kept, small, seconds)}
 
 
 def rates(rows: list[dict]) -> dict:
@@ -127,6 +160,12 @@ def good(row: dict) -> bool:
     return "reference" not in row and row["emulator"]["ok"] and row["transpiled"]["ok"]
 
 
+def refused(row: dict) -> bool:
+    """Whether each side that is not good is so because of its text, whatever the sizes."""
+    sides = [row[side] for side in ("emulator", "transpiled") if side in row]
+    return bool(sides) and all(side["ok"] or re.match(r"WL-E(041|080) ", side["reason"]) for side in sides)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
@@ -134,6 +173,7 @@ def main() -> None:
     parser.add_argument("--levels", default="")
     parser.add_argument("--only", default="")
     parser.add_argument("--again", choices=("failed", "all"))
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--seconds", type=int, default=900, help="for one side of one file, compilation included")
     given = parser.parse_args()
     import torch  # once, before the forks
@@ -144,7 +184,9 @@ def main() -> None:
         name = f"{path.parent.name}/{path.stem}"
         if (given.levels and path.parent.name not in given.levels.split(",")) or given.only not in name or (name in rows and not given.only):
             continue
-        rows[name] = judged(path, given.seconds)
+        rows[name] = judged(path, given.small, given.seconds)
+        if given.small and not good(rows[name]) and not refused(rows[name]):
+            rows[name] = judged(path, False, given.seconds)
         print(name, {k: v for k, v in rows[name].items() if k != "file"}, file=sys.stderr, flush=True)
         command = f"python -m tests.transpile.rates KernelBench_c/ --out {given.out.name}"
         value = {"command": command, "agrees": AGREES, "torch": torch.__version__, "cores": os.cpu_count()}

@@ -98,7 +98,7 @@ class _Rewriter:
         if isinstance(n.function, t.Member) and (group := self.group(n.function.value)):
             return self.method(group, n.function.name, n.args)
         name = t.called(n)
-        if name in self.taken and self.taken[name]:
+        if self.taken.get(name):
             return replace(n, args=tuple(a for i, a in enumerate(n.args) if i not in self.taken[name]))
         if n.args and (group := self.group(n.args[0])) and name != "tiled_partition":
             return self.free(group, name, n.args[1:])

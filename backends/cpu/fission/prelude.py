@@ -65,7 +65,7 @@ inline float bits_as_float(T bits) {
 """),
     (("dynamic_shared",), """// A block's dynamic shared memory: each CPU thread keeps one piece and uses it block after block.
 template <class T>
-inline T* dynamic_shared(size_t bytes) {
+[[gnu::noinline]] T* dynamic_shared(size_t bytes) {
   static thread_local std::vector<std::max_align_t> memory;
   const size_t needed = bytes / sizeof(std::max_align_t) + 5;
   if (memory.size() < needed) memory.resize(needed);

@@ -112,6 +112,10 @@ void wl_check_atomic(void* at, size_t bytes, int reads, const void* site);
 #define WL_HOOK(call) ((void)0)
 #endif
 
+// The first access to thread-local storage in a thread allocates it, and glibc before 2.40 then clobbers vector registers (its bug 31372):
+// this call takes that first access to a place where nothing is kept in one.
+__attribute__((noinline, no_sanitize_thread)) inline void touch_own_storage() { asm volatile("" : : "r"(&self) : "memory"); }
+
 #define WL_SITE __builtin_return_address(0)
 #define WL_QUIET __attribute__((no_sanitize_thread))
 #define WL_CALL __attribute__((noinline, no_sanitize_thread))

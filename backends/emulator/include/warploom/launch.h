@@ -157,6 +157,7 @@ struct Grid {
 #else
 #pragma omp parallel if (!kOrdered && blocks > 1 && threads > (kFibers ? 1024 : 65536))
     {
+      touch_own_storage();
       Worker& w = worker();
       prepare_worker(w, c, name, kFibers);
 #pragma omp for schedule(dynamic, blocks / 256 + 1)
@@ -176,6 +177,7 @@ struct Grid {
 // Called by a rewritten kernel: keeps its body until `launch` says where it runs.
 template <bool kFibers, bool kOrdered, class Body>
 inline void prepare(const char* name, Body&& body) {
+  touch_own_storage();
   using Own = std::decay_t<Body>;
 #ifdef WL_CHECK
   constexpr bool fibers = true;
