@@ -155,3 +155,19 @@ def test_rounded_intrinsics_round_as_they_say():
     a, b = np.float64(F(0.1)), np.float64(F(1e-9))
     assert out[0] <= a + b < out[1] and np.nextafter(out[0], F(1)) == out[1]
     assert out[2] <= a * b and out[3] == F(a / b) and out[4] == 0
+
+
+def test_philox_gives_the_published_numbers():
+    """Known answer of Random123 (Salmon et al. 2011): counter and key 0."""
+    source = """#include <curand_kernel.h>
+__global__ void k(unsigned* u, float* f) {
+  curandStatePhilox4_32_10_t s;
+  curand_init(0, 0, 0, &s);
+  for (int i = 0; i < 4; ++i) u[i] = curand(&s);
+  curand_init(7, threadIdx.x, 0, &s);
+  f[threadIdx.x] = curand_uniform(&s);
+}"""
+    words, uniform = np.zeros(4, np.uint32), np.zeros(256, np.float32)
+    run_kernel(source, "k", Launch.of(1, 256), [words, uniform])
+    assert [hex(w) for w in words] == ["0x6627e8d5", "0xe169c58d", "0xbc57ac4c", "0x9b00dbd8"]
+    assert 0 < uniform.min() and uniform.max() <= 1 and abs(uniform.mean() - 0.5) < 0.06
