@@ -1,7 +1,7 @@
 """A Graph comes in, a `torch.nn.Module` that evaluates it through torch operators goes out; inputs and weights for it too.
 
 The meaning is `ir.interpret_graph`'s. Since every step is a torch operator, `reference` widens the module to float64, disturbs and
-measures it as it does a model written by hand. Inputs that are updated after the run keep their values here.
+measures it as it does a model written by hand. What an input receives after the run is one more result, after the outputs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Sizes = Mapping[str, int]
 
 
 class GraphModel(torch.nn.Module):
-    """`forward(*sizes of the dims, *tensors of the inputs)` gives the outputs as a tuple. Params and buffers are the state, params first."""
+    """`forward(*sizes of the dims, *tensors of the inputs)` gives the outputs, then the values of the updates. Params and buffers are the state, params first."""
 
     def __init__(self, graph: Graph, sizes: Sizes):
         super().__init__()
@@ -61,7 +61,8 @@ class GraphModel(torch.nn.Module):
         run = _Run(kinds, sizes, tensors, self.places)
         for node in self.graph.nodes:
             run.node(node)
-        return tuple(run.tensors[name][0] for name in self.graph.outputs)
+        results = (*self.graph.outputs, *(value for _, value in self.graph.updates))
+        return tuple(run.tensors[name][0] for name in results)
 
 
 # ------------------------------------------------------------------------------------------------ operators

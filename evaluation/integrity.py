@@ -304,7 +304,7 @@ def _probe(trial: Trial, case: Case) -> tuple[int, int, Finding | None, bool]:
         f"input {which} {index}",
     )
     exact = all(o.tolerance is None for o in case.outputs)  # an index may stay where it is for other reasons
-    wide = 0.5 * float(np.quantile(np.abs(reach), 0.75))
+    wide = 0.5 * float(max(np.quantile(np.abs(reach), 0.75), -np.median([r for r in reach if r < 0])))
     alive = sum(r >= wide for r in reach)  # changes that reach far in the reference, and move all of that
     many = dead > 0.15 * felt or (alive > 0 and len(still) > 0.15 * felt)
     return len(still), felt, finding, many or (not exact and faithful > 0.6 * (felt - len(still)))

@@ -143,3 +143,30 @@ def test_verdicts_at_other_sizes():
     assert right.accepted, right.findings
     assert any("also right at M=1, N=2" in note for note in right.notes)
     assert not cheat.accepted and "N=" in cheat.findings[0].where
+
+
+UPDATES = """def g(x: f32[32, 6], s: f32[6]):
+    t: f32[6] = reduce(add, (x,), (0,))
+    n: f32[6] = map(s[i0] * 0.9 + t[i0] * 0.1)
+    y: f32[32, 6] = map(x[i0, i1] - t[i1])
+    update(s, n)
+    return y,
+"""
+MOVES = """extern "C" void kernel(const float* x, const float* s, float* y, float* n) {
+  for (int j = 0; j < 6; j++) {
+    float t = 0;
+    for (int i = 0; i < 32; i++) t += x[i * 6 + j];
+    for (int i = 0; i < 32; i++) y[i * 6 + j] = x[i * 6 + j] - t;
+    n[j] = s[j] * 0.9f + t * SHARE;
+  }
+}
+"""
+
+
+@pytest.mark.skipif(sandbox.unavailable() is not None, reason="no sandbox on this machine")
+def test_what_a_graph_updates_is_judged():
+    task = Task("g", "graph", UPDATES)
+    with Judge(Settings(measure=False)) as judge:
+        right, wrong = (judge.verdict(task, Candidate("g.cpp", "c++", MOVES.replace("SHARE", s))) for s in ("0.1f", "0.2f"))
+    assert right.accepted, right.findings
+    assert "wrong-result" in wrong.reasons and "output 1" in wrong.findings[0].where
