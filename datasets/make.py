@@ -37,7 +37,7 @@ from .reference import checksum, differs, useless
 from .roofline import cheapest
 from .styles import Style
 
-MOST_WATCHED = 6e6
+MOST_WATCHED = 4e6
 """Accesses of a run that are still watched one by one: seconds."""
 TUNED = 3
 """Other plans of a C side that are measured, where it is tuned."""

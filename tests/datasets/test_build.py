@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,12 +12,14 @@ import time
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from warploom.datasets.build import Request, build
+from warploom.datasets.build import Request, _Run, build
 from warploom.datasets.check import check
 from warploom.datasets.command import run_build, run_card, run_check
+from warploom.datasets.dedup import Keys
 from warploom.datasets.export import read_rows, unpacked
 from warploom.datasets.record import Pair
-from warploom.datasets.state import Busy, OtherDataset, State
+from warploom.datasets.sources import Sources
+from warploom.datasets.state import Busy, Drawn, OtherDataset, State
 
 COLUMNS = [
     "id", "family", "split", "category", "graph", "cuda_source", "cuda_launches", "cuda_strategy", "buffers", "c_source",
@@ -109,9 +112,76 @@ def test_a_folder_of_another_version_is_refused(tmp_path, capsys):
     assert run_check(str(tmp_path), 1, 0, True) == 2
 
 
+def test_unknown_operators_and_corrupted_rows_are_one_line(made, tmp_path, capsys):
+    assert run_build(str(tmp_path / "d"), 1, 0, False, 1, True, operators=["sofmax"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "WL-E110"
+    assert not (tmp_path / "d").exists()
+    for column, text in (("program", "{"), ("result", '{"id": 1}'), ("features", "nothing")):
+        folder = tmp_path / column
+        shutil.copytree(made, folder)
+        with sqlite3.connect(folder / "state.sqlite") as db:
+            db.execute(f"UPDATE drawn SET {column} = ? WHERE number = 0", (text,))
+        assert run_build(str(folder), 3, 11, True, 1, True) == 2
+        message = json.loads(capsys.readouterr().out)["error"]["message"]
+        assert "corrupted" in message and "\n" not in message
+        assert read_rows(folder) == read_rows(made)  # what was published stays
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "state.sqlite").write_bytes(b"no data base at all, but long enough for a header" * 40)
+    assert run_build(str(tmp_path / "torn"), 1, 0, True, 1, True) == 2
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, capsys):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        assert run_build(str(disk / "d"), 2, 5, False, 1, True) == 2
+        error = json.loads(capsys.readouterr().out)["error"]
+        assert error["code"] == "WL-E114" and "full" in error["message"] and "\n" not in error["message"]
+        subprocess.run(["mount", "-o", "remount,size=16m", disk], check=True)
+        state = State(disk / "d")
+        assert state.count("reject") == 0  # a full disk is no reason to reject a program
+        state.close()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_of_two_pairs_with_equal_sources_the_first_stays(made, tmp_path):
+    state = State(tmp_path)
+    result = _results(made)[0][2]
+    run = _Run(Request(tmp_path, 2), state, print, Sources())
+    drawn = [Drawn(n, _program(made), Keys(f"{n}", "f", (1,)), {}) for n in (4, 9)]
+    for d in reversed(drawn):
+        state.draw(d)
+        state.finish(d.number, *run._distinct(d, result), 1.0)
+    assert [n for n, _, _ in state.results("pair")] == [4]
+    ((_, _, refused),) = state.results("reject")
+    assert json.loads(refused)["code"] == "duplicate" and json.loads(refused)["number"] == 9
+    state.close()
+
+
+def _results(folder):
+    state = State(folder)
+    try:
+        return state.results("pair")
+    finally:
+        state.close()
+
+
+def _program(folder):
+    state = State(folder)
+    try:
+        return state.all_drawn()[0].program
+    finally:
+        state.close()
+
+
 @pytest.mark.long
 def test_a_killed_build_goes_on_and_does_nothing_twice(tmp_path):
-    command = [sys.executable, "-m", "warploom.cli", "dataset", "build", "--out", str(tmp_path / "d"), "--count", "4", "--seed", "3", "--resume"]
+    out, count = tmp_path / "d", 8
+    command = [sys.executable, "-m", "warploom.cli", "dataset", "build", "--out", str(out), "--count", str(count), "--seed", "3", "--resume"]
+    done = {}
     for _ in range(3):
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
         assert process.stderr is not None
@@ -119,6 +189,12 @@ def test_a_killed_build_goes_on_and_does_nothing_twice(tmp_path):
         time.sleep(1)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
+        with sqlite3.connect(out / "state.sqlite") as db:
+            found = dict(db.execute("SELECT number, result FROM drawn WHERE outcome IS NOT NULL").fetchall())
+        assert done.items() <= found.items() and len(found) > len(done)  # each spell adds and takes nothing away
+        done = found
     subprocess.run(command, check=True)
-    rows = read_rows(tmp_path / "d")
-    assert len(rows) == 4 and len({r["id"] for r in rows}) == 4
+    rows = read_rows(out)
+    assert len(rows) == count and len({r["id"] for r in rows}) == count and len({r["graph"] for r in rows}) == count
+    with sqlite3.connect(out / "state.sqlite") as db:
+        assert done.items() <= dict(db.execute("SELECT number, result FROM drawn WHERE outcome IS NOT NULL").fetchall()).items()

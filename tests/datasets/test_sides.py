@@ -7,6 +7,7 @@ from warploom.datasets import plans
 from warploom.datasets.c_side import COMPILE, NotAPair, c_side
 from warploom.datasets.cuda_side import cuda_side
 from warploom.datasets.header import needed
+from warploom.datasets.run_sides import build_c
 from warploom.ir.graph_text import parse_graph
 
 ANGLES = "def f(x: f32[64], y: f32[64]):\n    z: f32[64] = map(cos(x[i0]) + atan(y[i0]) * asin(0.1 * x[i0]) + log(y[i0] * y[i0] + 1.0))\n    return z,\n"
@@ -56,3 +57,13 @@ PAIRS_SCAN = """def f(x: f32[100, 80]):
 def test_a_scan_of_several_values_has_a_cuda_side():
     graph = parse_graph(PAIRS_SCAN)
     assert cuda_side(graph, plans.default_cuda(graph)).launches()
+
+
+def test_precompiled_headers_change_nothing(tmp_path):
+    graph = parse_graph(ANGLES)
+    source = c_side(graph, plans.default_c(graph)).source
+    library = build_c({"fast": (source, COMPILE)}, tmp_path)["fast"]
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "fast.cpp").write_text(source)
+    subprocess.run(COMPILE.format(source="fast.cpp", library="fast.so").split(), cwd=tmp_path / "alone", check=True)
+    assert library.read_bytes() == (tmp_path / "alone" / "fast.so").read_bytes()
