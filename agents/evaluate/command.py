@@ -216,7 +216,7 @@ def _plan(request: EvalRequest, suite: Suite, models: tuple[str, ...]):
         profile_guided=request.profile_guided, seed=request.seed, workers=_workers(request), prompt=prompt, prompts=request.prompts,
         sampling=Sampling(request.temperature, request.top_p, request.answer_tokens, request.seed, request.timeout, request.retries),
         max_cost=request.max_cost, max_tokens=request.max_tokens, judge=_judge_settings(request),
-        options=ModelOptions(_price(request.price)),
+        options=ModelOptions(_price(request.price), request.threads),
     )  # fmt: skip
 
 

