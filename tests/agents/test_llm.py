@@ -108,7 +108,7 @@ def test_a_local_model_answers_through_whichever_binding_is_installed(tmp_path, 
     monkeypatch.syspath_prepend(str(tmp_path))
     if importlib.util.find_spec("xllamacpp") is not None:
         pytest.skip("the other binding is installed")
-    budget = Budget(max_tokens=9000)
+    budget = Budget(max_tokens=8195)
     reply = Local("local:smollm2", "smollm2", 1).ask(Record("a/0", "s", "a", "x"), 0, [{"role": "user", "content": "?"}], Sampling(seed=11), budget, lambda *_: None)
     assert (reply.text, reply.tokens_in, reply.tokens_out, reply.note, budget.tokens) == ("11", 3, 4, "cut off at max_tokens", 7)
     with pytest.raises(BudgetSpent):
