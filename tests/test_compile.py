@@ -200,6 +200,40 @@ class Breaks(nn.Module):
         return y * 2 if y.sum().item() > 1e6 else y.relu()
 
 
+class Cached(nn.Module):
+    """One step of attention over a cache that grows by a row a call."""
+
+    def __init__(self, width=32, rows=24):
+        super().__init__()
+        self.q, self.k, self.v = (nn.Linear(width, width) for _ in range(3))
+        self.register_buffer("keys", torch.zeros(rows, width))
+        self.register_buffer("values", torch.zeros(rows, width))
+
+    def forward(self, x, at):
+        self.keys.index_copy_(0, at, self.k(x))
+        self.values[at] = self.v(x)
+        seen = torch.arange(self.keys.shape[0]) <= at
+        score = (self.q(x) @ self.keys.T).masked_fill(~seen, float("-inf"))
+        return score.softmax(-1) @ self.values
+
+
+def test_a_cache_of_keys_and_values_lives_across_calls(tmp_path):
+    model = Cached()
+    fast = warploom.compile(model, (torch.randn(1, 32), torch.tensor([3])))
+    assert not model.keys.any() and not model.values.any()  # compile, its check and its timing leave the state alone
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        for step in range(4):
+            if step == 2:
+                fast.save(tmp_path / "cached.warploom")
+                loaded, rest = warploom.load(tmp_path / "cached.warploom"), copy.deepcopy(twin)
+            x, at = torch.randn(1, 32), torch.tensor([step])
+            assert close(fast(x, at), twin(x, at))
+            assert close(model.keys, twin.keys) and close(model.values, twin.values)
+        x, at = torch.randn(1, 32), torch.tensor([2])
+        assert close(loaded(x, at), rest(x, at))  # with the rows that were there when it was saved
+
+
 def test_graph_breaks_go_through_dynamo(tmp_path):
     model, x = Breaks(), torch.randn(16, 8)
     before = copy.deepcopy(model.state_dict())
