@@ -262,12 +262,13 @@ def dataset_check(
     folder: Annotated[str, typer.Argument(help="The folder of a data set.")],
     sample: Annotated[int, typer.Option(help="Pairs to compile and run; 0: all.")] = 20,
     seed: Annotated[int, typer.Option(help="Which pairs.")] = 0,
+    times: Annotated[bool, typer.Option("--times", help="Also time the C sides beside their unscheduled forms, in turn.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False,
 ) -> None:
     """Re-run pairs from the files alone: exit 0 all holds, 1 something does not, 2 unreadable."""
     from .datasets.command import run_check
 
-    raise typer.Exit(run_check(folder, sample, seed, as_json))
+    raise typer.Exit(run_check(folder, sample, seed, as_json, times))
 
 
 @dataset.command("card")

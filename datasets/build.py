@@ -122,6 +122,7 @@ class _Run:
         self.pairs, self.rejected = state.count("pair"), state.count("reject")
         self.finished = 0
         self.texts = {_sources(text, number): number for number, _, text in state.results("pair")}
+        self.spell = state.spells() + 1
         self.started = time.perf_counter()
         self.answers: queue.Queue[tuple[_Worker, str]] = queue.Queue()
 
@@ -133,7 +134,6 @@ class _Run:
         finally:
             for w in workers:
                 w.close()
-            self.state.spent(time.perf_counter() - self.started, self.finished)
         shutil.rmtree(cache, ignore_errors=True)
 
     def _drive(self, workers: list[_Worker]) -> None:
@@ -164,6 +164,7 @@ class _Run:
             outcome, result = self._distinct(drawn, result)
         self.state.finish(drawn.number, outcome, result, answer["seconds"])
         self.finished += 1
+        self.state.spent(self.spell, time.perf_counter() - self.started, self.finished)
         good = outcome == "pair"
         self.pairs += good
         self.rejected += not good

@@ -17,11 +17,11 @@ from .coverage import covered, of_benchmark, of_rows
 from .export import PAIRS, REJECTS, read_rows, unpacked
 from .plot import bars, histogram
 from .record import LICENSE, SCHEMA, Pair
+from .run_sides import SHORT_US
 from .state import FILE, writing
 
+MOST_EXPLAINED = 40
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1 << 60, "100K<n<1M"))
-SHORT_US = 20.0
-"""Calls shorter than this are left out of speedups: a clock and a loop weigh too much."""
 
 
 def write_card(folder: Path, beside: Path | None = None) -> dict[str, Any]:
@@ -56,8 +56,14 @@ def _facts(folder: Path, rows: Sequence[dict], rejects: Sequence[dict], beside: 
         "threads": sorted({r["times"]["threads"] for r in rows}), "machines": sorted({r["times"]["machine"] for r in rows}),
         "cuda_machines": sorted({r["provenance"]["cuda_machine"] for r in rows}), "strategies": _strategies(rows),
         "watched": sum(r["verdicts"]["cuda"]["check"] == "clean" for r in rows), "reasons": sorted(Counter(f"{r['code']} ({r['side']})" for r in rejects).items()),
+        "fallen": sum(r["c_strategy"]["name"] == "naive" for r in rows), "explained": [_explained(r) for r in rejects[:MOST_EXPLAINED]],
         "processor_seconds": _mean([r["provenance"].get("processor_seconds", 0.0) for r in rows]), "yielded": len(rows) / max(1, len(rows) + len(rejects)), **_work(folder),
     }  # fmt: skip
+
+
+def _explained(reject: dict) -> tuple[int, str, str]:
+    """Number, operators and reason of a rejection."""
+    return reject["number"], " + ".join(json.loads(reject["operators"])), f"{reject['code']}, {reject['reason'][:200]}"
 
 
 def _strategies(rows: Sequence[dict]) -> list[tuple[str, int, int]]:

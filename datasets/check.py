@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,10 @@ from ..backends.emulator.isolate import in_child
 from ..backends.emulator.numpy_text import evaluate
 from ..ir.diagnostic import MissingTool, Unreadable, WarploomError
 from .export import read_rows, unpacked
+from .program import Array
 from .record import SCHEMA
 from .reference import differs
+from .run_sides import SHORT_US, time_c
 
 SAMPLE = 20
 _SECONDS = 120
@@ -44,6 +46,17 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class Raced:
+    """Microseconds a call of the C side and of its unscheduled form, their ratio with a 95% interval."""
+
+    id: str
+    c_us: float
+    naive_c_us: float
+    speedup: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Report:
     """`checked`: pairs that were run; `faults`: of all pairs."""
 
@@ -51,14 +64,23 @@ class Report:
     checked: int
     nvcc: bool
     faults: tuple[Fault, ...]
+    raced: tuple[Raced, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         faults = [{"id": f.id, "what": f.what} for f in self.faults]
-        return {"ok": not self.faults, "pairs": self.pairs, "checked": self.checked, "nvcc": self.nvcc, "faults": faults}
+        value = {"ok": not self.faults, "pairs": self.pairs, "checked": self.checked, "nvcc": self.nvcc, "faults": faults}
+        return value | ({"times": self.times(), "rows": [asdict(r) for r in self.raced]} if self.raced else {})
+
+    def times(self) -> dict[str, Any]:
+        """Over the pairs of which both forms take SHORT_US or more: the geometric mean, how many, how many intervals lie below 0.9."""
+        long = [r for r in self.raced if min(r.c_us, r.naive_c_us) >= SHORT_US]
+        mean = math.exp(sum(math.log(r.speedup) for r in long) / len(long)) if long else None
+        return {"geomean": mean, "measured": len(long), "slow": sum(r.interval[1] < 0.9 for r in long), "short": len(self.raced) - len(long)}
 
 
-def check(folder: Path, sample: int = SAMPLE, seed: int = 0) -> Report:
-    """Checks what all rows say, and runs `sample` of them (0: all). Raises Unreadable, MissingTool."""
+def check(folder: Path, sample: int = SAMPLE, seed: int = 0, race: bool = False) -> Report:
+    """Checks what all rows say, and runs `sample` of them (0: all); `race`: also times their C sides beside the unscheduled forms, call by call in
+    turn. Raises Unreadable, MissingTool."""
     rows = read_rows(folder)
     faults: list[Fault] = _schema(rows)
     good = []
@@ -73,9 +95,10 @@ def check(folder: Path, sample: int = SAMPLE, seed: int = 0) -> Report:
     if shutil.which("g++") is None:
         raise MissingTool("g++ is not installed", hint="install a C++ compiler")
     nvcc = shutil.which("nvcc")
+    raced: list[Raced] = []
     for row in chosen:
-        faults += [Fault(row["id"], w) for w in _run(row, nvcc)]
-    return Report(len(rows), len(chosen), nvcc is not None, tuple(faults))
+        faults += [Fault(row["id"], w) for w in _run(row, nvcc, raced if race else None)]
+    return Report(len(rows), len(chosen), nvcc is not None, tuple(faults), tuple(raced))
 
 
 def _schema(rows: Sequence[dict[str, Any]]) -> list[Fault]:
@@ -119,7 +142,7 @@ def _static(row: dict[str, Any]) -> list[str]:
 
 
 # ------------------------------------------------------------------------------------------------ running
-def _run(row: dict[str, Any], nvcc: str | None) -> list[str]:
+def _run(row: dict[str, Any], nvcc: str | None, raced: list[Raced] | None = None) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="warploom-check-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         faults = _nvcc(row, nvcc, folder) if nvcc else []
@@ -129,9 +152,24 @@ def _run(row: dict[str, Any], nvcc: str | None) -> list[str]:
         if failed:
             return [*faults, f"the C side does not compile: {failed}"]
         try:
+            if raced is not None:
+                raced.append(_race(row, folder))
             return [*faults, *in_child(lambda: _cases(row, folder / "library.so"))]
         except WarploomError as error:
             return [*faults, f"the C side: {error.message}"]
+
+
+def _race(row: dict[str, Any], folder: Path) -> Raced:
+    (folder / "naive.cpp").write_text(row["c_naive"])
+    if failed := _compiler(row["c_compile"].format(source="naive.cpp", library="./naive.so").split(), folder):
+        raise Unreadable(f"the unscheduled form does not compile: {failed}")
+    values = row["inputs"]["cases"][0]["values"]
+    known = {b["name"]: b for b in row["buffers"]}
+    arrays = [np.ascontiguousarray(evaluate(values[a["name"]])) for a in row["c_args"] if a["role"] == "in"]
+    outputs = [Array(a["name"], known[a["name"]]["dtype"], tuple(known[a["name"]]["shape"])) for a in row["c_args"] if a["role"] == "out"]
+    times = time_c([folder / "naive.so", folder / "library.so"], arrays, outputs)
+    ratio, low, high = times.ratios[1]
+    return Raced(row["id"], times.microseconds[1], times.microseconds[0], ratio, (low, high))
 
 
 def _compiler(command: Sequence[str], folder: Path) -> str:

@@ -13,6 +13,7 @@ from .build import Progress, Request, build
 from .card import write_card
 from .check import check
 from .export import publish, write_forms
+from .run_sides import SHORT_US
 
 
 def _guarded(as_json: bool, work: Callable[[], tuple[int, dict[str, Any], str]]) -> int:
@@ -61,13 +62,15 @@ def _show(progress: Progress) -> None:
         print(progress, file=sys.stderr, flush=True)
 
 
-def run_check(folder: str, sample: int, seed: int, as_json: bool) -> int:
+def run_check(folder: str, sample: int, seed: int, as_json: bool, race: bool = False) -> int:
     """Checks from the files alone: 0 all holds, 1 something does not."""
 
     def work() -> tuple[int, dict[str, Any], str]:
-        report = check(Path(folder), sample, seed)
+        report = check(Path(folder), sample, seed, race)
         lines = [f"{f.id}: {f.what}" for f in report.faults]
         lines.append(f"{report.checked} of {report.pairs} pairs run, {len(report.faults)} faults" + ("" if report.nvcc else "; CUDA not compiled: no nvcc"))
+        if race and (t := report.times())["measured"]:
+            lines.append(f"C sides {t['geomean']:.2f}x their unscheduled forms over {t['measured']} pairs of {SHORT_US:g} us or more, {t['slow']} below 0.9")
         return (1 if report.faults else 0), report.to_json(), "\n".join(lines)
 
     return _guarded(as_json, work)

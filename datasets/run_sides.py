@@ -38,6 +38,8 @@ SECONDS = 60
 """Of processor time: a run that takes longer is too large or does not end. Ten times as long by the clock: it waits for ever."""
 COMPILE_SECONDS = 120
 ROUNDS = 9
+SHORT_US = 20.0
+"""Calls shorter than this are left out of speedups: a clock and a loop weigh too much."""
 _SLICE = 0.002
 _MOST_CALLS = 2000
 _PAIR = "wl_pair"

@@ -138,10 +138,14 @@ class State:
     def count(self, outcome: str) -> int:
         return self.db.execute("SELECT count(*) FROM drawn WHERE outcome = ?", (outcome,)).fetchone()[0]
 
-    def spent(self, seconds: float, finished: int) -> None:
-        """Note one spell of work."""
+    def spells(self) -> int:
+        """How many spells of work are noted."""
+        return self.db.execute("SELECT count(*) FROM spell").fetchone()[0]
+
+    def spent(self, spell: int, seconds: float, finished: int) -> None:
+        """What the spell of this number has come to so far: one that is killed counts up to its last result."""
         with writing(self.folder), self.db:
-            self.db.execute("INSERT INTO spell (seconds, finished) VALUES (?, ?)", (seconds, finished))
+            self.db.execute("INSERT OR REPLACE INTO spell VALUES (?, ?, ?)", (spell, seconds, finished))
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
