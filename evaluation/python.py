@@ -153,12 +153,12 @@ class PythonMaker:
     def __init__(self, candidate: Candidate, parent: PythonParent):
         self.candidate, self.parent = candidate, parent
         self.signature: Signature | None = None
-        self.init, self.seed, self.structure = b"", 0, b""
+        self.init, self.seed, self.structure, self.bare = b"", 0, b"", False
 
     def describe(self, description, reference) -> None:
         """Learns the call, and whether the task's weights fit the candidate; if not, both keep those of one seed."""
         self.signature = description.signature
-        self.init, self.seed, self.structure = reference.call("python_init")
+        self.init, self.seed, self.structure, self.bare = reference.call("python_init")
         first = self.start(description.scalars, 1, 1)
         first.close()
         if not first.bound:
@@ -191,7 +191,7 @@ class PythonMaker:
             "inputs": sum(a.kind == "tensor" for a in inputs), "outputs": len(self.signature.of("output")),
             "scalars": [None if a.kind == "tensor" else v for a, v in zip(inputs, scalars)],
             "state": [[a.name.removeprefix("state "), list(a.shape)] for a in self.signature.of("state")],
-            "init": self.init.hex(), "seed": self.seed, "structure": self.structure.hex(),
+            "init": self.init.hex(), "seed": self.seed, "structure": self.structure.hex(), "bare": self.bare,
         }  # fmt: skip
 
     def close(self) -> None:

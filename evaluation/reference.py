@@ -154,8 +154,7 @@ class Reference:
         )
         if not all(_close(a, b) for a, b in zip(outputs, again)):
             raise Refused("the reference is random: equal inputs give different outputs")
-        arguments = [a for a in self.spec]
-        arguments += [_tensor(f"state {n}", "state", t) for n, t in self.model.state_dict().items()]
+        arguments = [*self.spec, *(_tensor(f"state {n}", "state", t) for n, t in self.model.state_dict().items())]
         arguments += [_tensor(f"output {i}", "output", t) for i, t in enumerate(outputs)]
         self.signature = Signature(tuple(arguments))
         floats = [
@@ -248,6 +247,7 @@ class Reference:
     def _run(self, model, inputs: list) -> list[torch.Tensor]:
         """The model's outputs as a flat list of contiguous tensors."""
         out = model(*pytree.tree_unflatten(inputs, self.structure))
+        self.bare = not isinstance(out, tuple | list | dict)
         flat = [torch.as_tensor(v) for v in pytree.tree_leaves(out) if v is not None]
         return [t.detach().contiguous() for t in flat]
 
@@ -456,9 +456,9 @@ class Reference:
         self.model.load_state_dict(self.cases[key][1])
         return 0
 
-    def python_init(self) -> tuple[bytes, int, bytes]:
-        """What a Python candidate is made with: pickled arguments, the seed of its initial weights, the inputs' structure."""
-        return pickle.dumps(self.init), self.init_seed, pickle.dumps(self.structure)
+    def python_init(self) -> tuple[bytes, int, bytes, bool]:
+        """What a Python candidate is made with: pickled arguments, the seed of its initial weights, the inputs' structure, whether it returns one bare value."""
+        return pickle.dumps(self.init), self.init_seed, pickle.dumps(self.structure), self.bare
 
     def keep_initial_weights(self) -> int:
         """From now on the weights are those that one seed makes in a fresh model."""

@@ -210,10 +210,13 @@ class Candidate:
     def collect(self, token: str, slot: int) -> None:
         """Copies a call's outputs into the arena. A result that is not what the task returns ends the process."""
         torch = self.torch
-        found = [v for v in self.pytree.tree_leaves(self.results.pop(slot)) if v is not None]
+        result = self.results.pop(slot)
+        found = [v for v in self.pytree.tree_leaves(result) if v is not None]
         places = self.slots[slot][len(self.slots[slot]) - self.plan["outputs"] :]
         if len(found) != len(places):
             self.end(f"shape it returns {len(found)} tensors; {len(places)} are wanted")
+        if self.plan["bare"] and isinstance(result, tuple | list | dict):
+            self.end(f"shape it returns a {type(result).__name__}; a tensor alone is wanted")
         for number, (value, place) in enumerate(zip(found, places)):
             if isinstance(value, bool | int | float):
                 value = torch.as_tensor(value)
