@@ -2,12 +2,13 @@
 
 import subprocess
 
+import numpy as np
 import pytest
 from warploom.datasets import plans
 from warploom.datasets.c_side import COMPILE, NotAPair, c_side
 from warploom.datasets.cuda_side import cuda_side
 from warploom.datasets.header import needed
-from warploom.datasets.run_sides import build_c
+from warploom.datasets.run_sides import build_c, check_cuda
 from warploom.ir.graph_text import parse_graph
 
 ANGLES = "def f(x: f32[64], y: f32[64]):\n    z: f32[64] = map(cos(x[i0]) + atan(y[i0]) * asin(0.1 * x[i0]) + log(y[i0] * y[i0] + 1.0))\n    return z,\n"
@@ -67,3 +68,15 @@ def test_precompiled_headers_change_nothing(tmp_path):
     (tmp_path / "alone" / "fast.cpp").write_text(source)
     subprocess.run(COMPILE.format(source="fast.cpp", library="fast.so").split(), cwd=tmp_path / "alone", check=True)
     assert library.read_bytes() == (tmp_path / "alone" / "fast.so").read_bytes()
+
+
+PADDED = """def f(x: f32[3, 12, 1536]):
+    y: f32[3, 14, 1536] = map(select(i1 - 1 >= 0 and i1 - 1 < 12, x[i0, i1 - 1, i2] * 2.0, 0.0))
+    return y,
+"""
+
+
+def test_a_wide_load_reads_nothing_that_a_condition_guards():
+    graph = parse_graph(PADDED)
+    x = np.ones((3, 12, 1536), np.float32)
+    assert check_cuda(cuda_side(graph, plans.default_cuda(graph)), {"x": x}) == []

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ....ir.expr import Const, Expr, Load, Var, affine, loads, names, simplify, substitute
+from ....ir.expr import Cast, Const, Expr, Load, Op, Var, affine, as_int, bounds, loads, names, simplify, substitute
 from ....ir.kernel import Alloc, For, If, Store, expressions, statements, writes
 
 if TYPE_CHECKING:
@@ -41,12 +41,33 @@ def packets(s: For, n: int, printer: Values) -> list[Packet]:
     written = {w for x in s.body for w in writes(x)}
     for x in statements(s.body):
         for e in expressions(x):
+            always = set(_unconditional(e))
             for load in loads(e):
-                if load.buffer not in written:
+                if load.buffer not in written and (load in always or _in_bounds(load, s.axis, n, printer)):
                     _note(found, s, n, load, True, printer)
         if isinstance(x, Store):
             _note(found, s, n, Load(x.buffer, x.index), False, printer)
     return list(found.values())
+
+
+def _unconditional(e: Expr) -> list[Load]:
+    """The loads that are made whatever the conditions in `e`: a wide load must not read what a `select` keeps from being read."""
+    if isinstance(e, Op):
+        return [x for a in (e.args[:1] if e.name in ("select", "and", "or") else e.args) for x in _unconditional(a)]
+    if isinstance(e, Cast):
+        return _unconditional(e.value)
+    return loads(e)
+
+
+def _in_bounds(load: Load, axis: str, n: int, printer: Values) -> bool:
+    """Whether the element is there for every value of the axes in scope."""
+    ranges = {**printer.ranges, axis: (0, n - 1)}
+    for i, d in zip(load.index, printer.homes[load.buffer].buffer.shape):
+        low, high = bounds(i, ranges)  # type: ignore[arg-type]
+        extent = as_int(d)
+        if low is None or high is None or extent is None or low < 0 or high >= extent:
+            return False
+    return True
 
 
 def _note(found: dict, s: For, n: int, load: Load, is_load: bool, printer: Values) -> None:
