@@ -52,7 +52,8 @@ class Refusal:
 
 @dataclass
 class Board:
-    """`known`: strategies from the knowledge base that fit, best first."""
+    """`known`: strategies from the knowledge base that fit, best first; `banned`: keys that the judge refused; `poor`: what the roofline
+    model screened."""
 
     workshop: Workshop
     machine: Machine
@@ -66,6 +67,7 @@ class Board:
     seen: set[tuple[object, ...]] = field(default_factory=set)
     generation: int = 0
     banned: set[str] = field(default_factory=set)
+    poor: list[Candidate] = field(default_factory=list)
 
     @property
     def space(self) -> Space:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from ...backends.cpu.peaks import measured
+from ...backends.manifest import backend
 from ...evaluation.report.outcome import outcome as exit_code
 from ...evaluation.task import read_task
 from ...evaluation.verdict import Verdict
@@ -22,14 +23,15 @@ from ..tune import seconds_of
 from .bottleneck import bottlenecks
 from .contest import contest
 from .features import aligned
-from .judged import Bench, reasons
-from .result import write_best, write_code, write_winner
+from .gpu import GPUS, Emulation, write_source
+from .judged import Bench, Judging, reasons
+from .result import header, write_best, write_code, write_pack, write_winner
 from .search import Accepted, Budgets, Listener, Outcome, Search
 from .state import Json, NotRecorded, State
 from .subject import Subject, read_subject
 from .view import listener
 
-TARGETS = ("cpu",)
+TARGETS = ("cpu", *GPUS)
 INDUCTOR_S = 10.0
 """Time that must be left for Inductor to take part in the last comparison."""
 
@@ -64,7 +66,8 @@ class Request:
     def command(self) -> str:
         """What repeats the run."""
         parts = [f"warploom evolve {Path(self.file).name}", f"--budget {self.budget}", f"--proposer {self.proposer}", f"--seed {self.seed}"]
-        return " ".join([*parts, *([f"--model {self.model}"] if self.model else [])])
+        more = [f"--model {self.model}"] * bool(self.model) + [f"--target {self.target}"] * (self.target != "cpu")
+        return " ".join([*parts, *more])
 
 
 def run_evolve(request: Request, as_json: bool) -> int:
@@ -83,8 +86,10 @@ def evolve(request: Request, quiet: bool = True) -> tuple[int, Json]:
     state = State(folder, Path(request.replay) if request.replay else None)
     try:
         state.agree(_identity(request, task.text), request.resume)
-        subject = read_subject(request.file, recorded(state, measured()))
-        return _evolved(request, budgets, state, subject, task.text, Bench(task, request.threads, request.unsafe), listener(quiet, budgets.seconds), folder)
+        gpu = request.target in GPUS
+        subject = read_subject(request.file, recorded(state, backend(request.target).machine() if gpu else measured()))
+        bench = Emulation(request.target) if gpu else Bench(task, request.threads, request.unsafe)
+        return _evolved(request, budgets, state, subject, task.text, bench, listener(quiet, budgets.seconds), folder)
     finally:
         state.close()
 
@@ -107,7 +112,7 @@ def _identity(request: Request, text: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _evolved(request: Request, budgets: Budgets, state: State, subject: Subject, subject_text: str, bench: Bench, told: Listener, folder: Path) -> tuple[int, Json]:
+def _evolved(request: Request, budgets: Budgets, state: State, subject: Subject, subject_text: str, bench: Bench | Emulation, told: Listener, folder: Path) -> tuple[int, Json]:
     try:
         known = _knowledge(request, state)
         search = Search(
@@ -130,7 +135,7 @@ def _knowledge(request: Request, state: State) -> Knowledge:
 
 
 # ------------------------------------------------------------------------------------------------ the end
-def finish(request: Request, search: Search, made: Outcome, state: State, bench: Bench, folder: Path) -> Json:
+def finish(request: Request, search: Search, made: Outcome, state: State, bench: Judging | Emulation, folder: Path) -> Json:
     """Race what was accepted once more against the default, judge the winner on fresh seeds, write the folder."""
     subject, default = search.subject, made.accepted[0]
     winner = _last_race(search, made, state)
@@ -145,6 +150,8 @@ def finish(request: Request, search: Search, made: Outcome, state: State, bench:
         strategy = aligned(winner.individual.candidate, default.individual.candidate, subject.machine)
     if made.written is not None and made.written.speedup > (verdict.speedup or 0.0) and verdict.accepted:
         return _written_best(request, search, made, verdict, state, folder)
+    if search.gpu:
+        return _modelled_best(request, search, made, winner, strategy, verdict, state, folder)
     ended = _contest(request, search, winner, default, state)
     over = float(ended["over_default"]) if winner is not default else 1.0  # type: ignore[arg-type]
     if winner is not default:
@@ -156,6 +163,19 @@ def finish(request: Request, search: Search, made: Outcome, state: State, bench:
     return write_best(folder, fields)
 
 
+def _modelled_best(
+    request: Request, search: Search, made: Outcome, winner: Accepted, strategy: Strategy, verdict: Verdict, state: State, folder: Path
+) -> Json:  # fmt: skip
+    """No times: what the roofline model says is said as that, and the run counts as no evidence."""
+    c = winner.individual.candidate
+    nothing: Json = {"times_ms": {}, "baseline": "", "speedup": None, "interval": []}
+    fields = _fields(request, search, made, winner, strategy, verdict, nothing, None, state)
+    fields |= {"measured": False, "ranked_by": f"roofline model of {search.subject.machine.name}", "modelled_over_default": 1 / winner.individual.ratio}
+    fields["source_file"] = write_source(folder, c, request.target, header(search.subject, strategy, verdict, request.command))
+    write_pack(folder, search.subject, c)
+    return write_best(folder, fields)
+
+
 def _written_best(request: Request, search: Search, made: Outcome, scripted: Verdict, state: State, folder: Path) -> Json:
     """Free code is the winner: judged once more, and timed by the judge alone, since it runs nowhere else."""
     written = made.written
@@ -163,6 +183,7 @@ def _written_best(request: Request, search: Search, made: Outcome, scripted: Ver
     key = "written last"
 
     def make(keys) -> dict[str, Json]:
+        assert isinstance(search.bench, Judging)
         verdict = search.bench.verdict(written.strategy.code, written.strategy.language, measure=True)
         return {keys[0]: {"verdict": verdict.to_json(), "seconds": verdict.seconds}}
 
@@ -181,6 +202,9 @@ def keep(request: Request, search: Search, accepted: Accepted, state: State, fol
     """What the judge accepts is in the folder at once, whatever becomes of the run; its speed against others is measured at the end."""
     c = accepted.individual.candidate
     strategy = aligned(c, search.board.default.candidate, search.subject.machine)
+    if search.gpu:
+        _modelled_best(request, search, search.outcome, accepted, strategy, accepted.verdict, state, folder)
+        return
     unknown: Json = {"speedup": accepted.verdict.speedup, "interval": [], "baseline": "", "times_ms": {}}
     fields = _fields(request, search, search.outcome, accepted, strategy, accepted.verdict, unknown, 1 / accepted.individual.ratio, state)
     fields["source_file"] = write_winner(folder, search.subject, c, strategy, accepted.verdict, request.command)
@@ -206,12 +230,12 @@ def _last_race(search: Search, made: Outcome, state: State) -> Accepted:
     return others[best] if timings[best].ratio < 0.995 else default
 
 
-def _last_verdict(subject: Subject, winner: Accepted, state: State, bench: Bench) -> Verdict:
+def _last_verdict(subject: Subject, winner: Accepted, state: State, bench: Judging | Emulation) -> Verdict:
     """On fresh seeds, in fresh processes, with times."""
     c = winner.individual.candidate
 
     def make(keys) -> dict[str, Json]:
-        verdict = bench.verdict(subject.source(c.module, [c.strategy.name]), "c++", measure=True)
+        verdict = bench.program(subject, c, True)
         return {keys[0]: {"verdict": verdict.to_json(), "seconds": verdict.seconds}}
 
     try:
@@ -236,19 +260,19 @@ def _contest(request: Request, search: Search, winner: Accepted, default: Accept
 
 
 def _fields(
-    request: Request, search: Search, made: Outcome, winner: Accepted, strategy: Strategy, verdict: Verdict, ended: Json, over: float, state: State
+    request: Request, search: Search, made: Outcome, winner: Accepted, strategy: Strategy, verdict: Verdict, ended: Json, over: float | None, state: State
 ) -> dict[str, object]:  # fmt: skip
     spent = search.proposer.spent()
     i = winner.individual
     kernels = list(i.candidate.kernels.items())
     return {
         "problem": search.subject.problem.name, "target": request.target, "strategy": print_strategy(strategy), "verdict": _json(verdict),
-        "speedup": ended["speedup"], "evaluations": made.evaluations, "source_file": "", "speedup_over_default": over,
+        "speedup": ended["speedup"], "evaluations": made.evaluations, "source_file": "", "measured": True, "speedup_over_default": over,
         "interval": ended["interval"], "baseline": ended["baseline"], "times_ms": ended["times_ms"], "floor_ms": 1e3 * search.floor_s,
-        "bottlenecks": [b.words() for b in bottlenecks(kernels, i.kernels or [1.0] * len(kernels), search.subject.machine, request.threads)],
+        "bottlenecks": [b.words() for b in bottlenecks(kernels, i.kernels or [1.0] * len(kernels), search.board.machine, search.cores)],
         "stopped": made.stopped, "generations": made.generations, "seconds": round(state.seconds, 2), "seed": request.seed, "threads": request.threads,
         "proposer": request.proposer, "model": request.model, "tokens": spent.tokens, "cost_usd": spent.cost_usd, "calls": spent.calls,
-        "refused": len(made.board.refused), "accepted": len(made.accepted) - 1, "machine": search.subject.machine.name, "run": run_id(state),
+        "search_s": round(made.seconds, 2), "judge_s": round(verdict.seconds, 2), "refused": len(made.board.refused), "accepted": len(made.accepted) - 1, "machine": search.subject.machine.name, "run": run_id(state),
         "command": request.command,
     }  # fmt: skip
 

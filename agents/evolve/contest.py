@@ -46,7 +46,7 @@ def contest(subject: Subject, winner: Candidate, default: Candidate, threads: in
     if with_inductor:
         entries.append(enter("inductor", lambda: inductor(model), inputs[0]))
     with torch.no_grad(), exclusive():
-        samples = interleave(ran(entries), inputs, budget_s, threads)
+        samples = interleave(ran(entries), inputs, budget_s, threads, min_rounds=25)
     times = {name: 1e3 * samples.median(name) for name in samples.seconds}
     baseline = min((n for n in times if n in ("eager", "inductor")), key=times.__getitem__)
     return Contest(

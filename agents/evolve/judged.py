@@ -4,6 +4,7 @@ seeds that nobody else knows.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,11 +12,37 @@ from ...evaluation.candidate import Candidate as Submission
 from ...evaluation.judge import Judge, Settings
 from ...evaluation.task import Task
 from ...evaluation.verdict import Verdict
+from ...ir.diagnostic import WarploomError
+from .candidate import Candidate
+from .subject import Subject
 
 SUFFIX = {"c++": ".cpp", "python": ".py", "cuda": ".cu"}
 
 
-class Bench:
+class TooSlow(WarploomError):
+    """The judge's word takes longer than the run can wait. It is asked again at the end of the run."""
+
+    code = "WL-E096"
+
+
+class Judging:
+    """Whoever gives verdicts on submissions also gives them on candidates, as one C++ file."""
+
+    seconds: float
+
+    def verdict(self, source: str, language: str, measure: bool, launch: str = "", within: float | None = None) -> Verdict:
+        """Raises CannotJudge, MissingTool, and TooSlow after `within` seconds."""
+        raise NotImplementedError
+
+    def program(self, subject: Subject, candidate: Candidate, measure: bool, within: float | None = None) -> Verdict:
+        """The verdict on a candidate's kernels, with times where `measure`. Raises TooSlow after `within` seconds."""
+        return self.verdict(subject.source(candidate.module, [candidate.strategy.name]), "c++", measure, within=within)
+
+    def close(self) -> None:
+        """Ends what judges."""
+
+
+class Bench(Judging):
     """Judges submissions for one task; use `close` at the end. `seconds`: what the last verdict took."""
 
     def __init__(self, task: Task, threads: int, unsafe: bool = False):
@@ -23,12 +50,16 @@ class Bench:
         self._judge: Judge | None = None
         self.seconds = 0.0
 
-    def verdict(self, source: str, language: str, measure: bool, launch: str = "") -> Verdict:
-        """Raises CannotJudge, MissingTool."""
+    def verdict(self, source: str, language: str, measure: bool, launch: str = "", within: float | None = None) -> Verdict:
+        """Raises CannotJudge, MissingTool, and TooSlow after `within` seconds, all that was started ended."""
         if self._judge is None:
             self._judge = Judge(self.settings)
         self._judge.settings = replace(self.settings, measure=measure)
-        found = self._judge.verdict(self.task, Submission("winner" + SUFFIX[language], language, source, launch))
+        submission = Submission("winner" + SUFFIX[language], language, source, launch)
+        found = _waited(self._judge, self.task, submission, within)
+        if found is None:
+            self.close()
+            raise TooSlow(f"no verdict within {within:.0f} s")
         self.seconds = found.seconds
         return found
 
@@ -36,6 +67,28 @@ class Bench:
         if self._judge is not None:
             self._judge.close()
             self._judge = None
+
+
+def _waited(judge: Judge, task: Task, submission: Submission, within: float | None) -> Verdict | None:
+    """The verdict, or None where it takes longer; what it raises is raised here."""
+    if within is None:
+        return judge.verdict(task, submission)
+    done: list[Verdict | BaseException] = []
+
+    def work() -> None:
+        try:
+            done.append(judge.verdict(task, submission))
+        except BaseException as error:  # it belongs to the caller, or to nobody once the judge is closed
+            done.append(error)
+
+    worker = threading.Thread(target=work, daemon=True, name="judge")
+    worker.start()
+    worker.join(within)
+    if not done:
+        return None
+    if isinstance(done[0], BaseException):
+        raise done[0]
+    return done[0]
 
 
 def reasons(verdict: Verdict) -> str:

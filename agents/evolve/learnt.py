@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -48,14 +48,16 @@ def node_of(name: str) -> str:
 class Learnt:
     """The fitted sum. `promise`: decision -> how much it may do (1: as much as any), which is how wide its effect is taken to be."""
 
-    def __init__(self, individuals: Iterable[Individual], space: Space, promise: Callable[[str], float]):
-        rows = [(features(told_apart(i.choices, {**space, **i.candidate.space})), i.ratio) for i in individuals if not i.candidate.strategy.scripts]
+    def __init__(self, board: Board, promise: Callable[[str], float]):
+        told = [(i.candidate, i.ratio) for i in board.individuals.values()] + [(c, math.inf) for c in board.poor]
+        plain = [(c, ratio) for c, ratio in told if not c.strategy.scripts]
+        rows = [(features(told_apart(dict(c.strategy.choices), {**board.space, **c.space})), ratio) for c, ratio in plain]
         self.places = {f: n for n, f in enumerate(dict.fromkeys(f for fs, _ in rows for f in fs))}
         self.promise = promise
         x = np.zeros((len(rows), len(self.places)))
         for r, (fs, _) in enumerate(rows):
             x[r, [self.places[f] for f in fs]] = 1.0
-        y = np.array([min(WORST, math.log(ratio)) for _, ratio in rows])
+        y = np.array([min(WORST, math.log(ratio)) for _, ratio in rows])  # inf where it was screened
         prior = np.array([1 / self.width(f) ** 2 for f in self.places])
         precision = x.T @ x / NOISE**2 + np.diag(prior)
         self.mean = np.linalg.solve(precision, x.T @ y / NOISE**2) if self.places else np.zeros(0)
@@ -85,7 +87,7 @@ class Learnt:
 def promising(board: Board, count: int, promise: Callable[[str], float], elite: int, crossover: bool) -> list[tuple[Strategy, tuple[str, ...]]]:
     """New strategies with their parents, each the best of many draws near the fittest under a sample of what was learnt."""
     space = board.space
-    learnt = Learnt(board.individuals.values(), space, promise)
+    learnt = Learnt(board, promise)
     rng = np.random.default_rng(board.rng.getrandbits(63))
     parents = board.ranked[:elite]
     out: list[tuple[Strategy, tuple[str, ...]]] = []

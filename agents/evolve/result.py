@@ -33,10 +33,15 @@ def write_winner(folder: Path, subject: Subject, candidate: Candidate, strategy:
     """The source file and the pack; the file's name goes out."""
     name = f"winner{SUFFIX['c++']}"
     _replace(folder / name, subject.source(candidate.module, header(subject, strategy, verdict, command)))
+    write_pack(folder, subject, candidate)
+    return name
+
+
+def write_pack(folder: Path, subject: Subject, candidate: Candidate) -> None:
+    """What `compile(kernels=...)` takes."""
     decided = dict(candidate.strategy.choices)
     decisions = {n: decided.get(n, own) for n, (own, _) in candidate.space.items() if GRAPH_MARK not in n}
     Chosen(subject.problem.name, subject.machine.isa, decisions, candidate.scripts).write(folder)
-    return name
 
 
 def write_code(folder: Path, subject: Subject, strategy: Strategy, verdict: Verdict, command: str) -> str:

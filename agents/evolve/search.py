@@ -23,8 +23,10 @@ from .board import Board, Individual, Proposal, Refusal
 from .bottleneck import NEAR, bottlenecks, lifted, predict
 from .candidate import Candidate, Workshop
 from .features import aligned
-from .judged import Bench, reasons
+from .gpu import GPUS, Emulation, Modelled
+from .judged import Judging, TooSlow, reasons
 from .measure import STAGES, Arena, Timing
+from .modelled import launch_seconds
 from .state import Json, NotRecorded, State
 from .subject import Subject
 from .tiny import first_difference
@@ -34,6 +36,8 @@ GAIN = 0.985
 """A candidate is an improvement when it takes at most this share of the time of the best accepted one."""
 SCREEN = 1.6
 """A candidate predicted to take this many times as long as the best and the default schedule is not built."""
+PATIENCE = 0.3
+"""Share of the budget that one verdict may take before the end of the run."""
 MOST_FREE = 2
 FREE_LANGUAGES = ("c++", "python")
 _IDLE = 8
@@ -69,7 +73,7 @@ class Written:
 @dataclass
 class Outcome:
     """`best`: what the judge accepted last, the default where nothing was faster; `written`: the fastest free code; `stopped`: why the
-    search ended."""
+    search ended, after `seconds`."""
 
     board: Board
     best: Accepted
@@ -78,6 +82,7 @@ class Outcome:
     evaluations: int = 0
     generations: int = 0
     stopped: str = ""
+    seconds: float = 0.0
 
 
 class Listener:
@@ -91,10 +96,10 @@ class Listener:
 
 class Search:
     """One run. `arena` and `bench` are made only where something must be measured or judged. `beaten`: some kernel was faster than the
-    roofline allows, so that its peaks are no reason to stop."""
+    roofline allows, so that its peaks are no reason to stop; `late`: the judge is too slow for this budget and has the last word alone."""
 
     def __init__(
-        self, subject: Subject, proposer: Proposer, state: State, budgets: Budgets, bench: Bench, seed: int = 0, threads: int = 1,
+        self, subject: Subject, proposer: Proposer, state: State, budgets: Budgets, bench: Judging | Emulation, seed: int = 0, threads: int = 1,
         knowledge: Knowledge | None = None, screen: bool = True, listener: Listener | None = None,
     ):  # fmt: skip
         self.subject, self.proposer, self.state, self.budgets, self.bench = subject, proposer, state, budgets, bench
@@ -106,19 +111,27 @@ class Search:
         self.board.individuals[default.key] = default
         self.board.seen.add(default.candidate.strategy.plan)
         self.outcome = Outcome(self.board, Accepted(default, Verdict(False, ())))
-        self._arena: Arena | None = None
+        self.gpu = subject.machine.isa in GPUS
+        self._arena: Arena | Modelled | None = None
         self._refused_programs: dict[str, str] = {}
         self._verdict_s = 0.0
         self._judged_at = 0.0
+        self._model = launch_seconds if self.gpu else predict
         self._idle = 0
-        self.beaten = False
+        self.beaten = self.late = False
         self._small: dict[tuple[str, str], str | None] = {}
 
     @property
-    def arena(self) -> Arena:
+    def arena(self) -> Arena | Modelled:
         if self._arena is None:
-            self._arena = Arena(self.subject, self.board.default.candidate, self.threads)
+            default = self.board.default.candidate
+            self._arena = Modelled(self.subject, default) if self.gpu else Arena(self.subject, default, self.threads)
         return self._arena
+
+    @property
+    def cores(self) -> int:
+        """What runs the kernels side by side: threads, or all multiprocessors."""
+        return self.subject.machine.cores if self.gpu else self.threads
 
     # ---- the loop ----
     def run(self) -> Outcome:
@@ -129,12 +142,13 @@ class Search:
                 self._generation()
         except NotRecorded:
             self.outcome.stopped = "the recorded run ends here"
+        self.outcome.seconds = self.state.seconds
         return self.outcome
 
     def _begin(self) -> None:
         default = self.board.default
         verdict = self._verdict(default.candidate)
-        if not verdict.accepted:
+        if not verdict.accepted and not self.late:
             raise WarploomError(f"the judge refuses the default schedule: {reasons(verdict)}")
         timing = self._raced([default.candidate])[default.key]
         self.board.default = Individual(default.candidate, 1.0, timing.kernels)
@@ -157,11 +171,11 @@ class Search:
     def _look(self) -> None:
         best = self.board.best
         kernels = list(best.candidate.kernels.items())
-        if self.threads == 1 and best.kernels:
+        if self.cores == 1 and best.kernels:
             higher = lifted(self.board.machine, kernels, best.kernels)
             self.beaten |= higher != self.board.machine
             self.board.machine = higher
-        self.board.bottlenecks = bottlenecks(kernels, best.kernels or [1.0] * len(kernels), self.board.machine, self.threads)
+        self.board.bottlenecks = bottlenecks(kernels, best.kernels or [1.0] * len(kernels), self.board.machine, self.cores)
 
     @property
     def floor_s(self) -> float:
@@ -192,6 +206,7 @@ class Search:
         for p in proposals:
             try:
                 candidate = self.workshop.make(p.strategy)
+                self._predicted(candidate)
             except WarploomError as error:
                 self._refuse(p, f"illegal: {error.message}")
                 continue
@@ -207,13 +222,14 @@ class Search:
         kept = []
         for p, c in pairs:
             if self._predicted(c) > SCREEN * best:
+                self.board.poor.append(c)
                 self._refuse(p, f"screened: predicted to take {self._predicted(c) / best:.1f} times as long")
             else:
                 kept.append((p, c))
         return kept
 
     def _predicted(self, candidate: Candidate) -> float:
-        return sum(predict(k, self.board.machine) for k in candidate.kernels.values())
+        return sum(self._model(k, self.board.machine) for k in candidate.kernels.values())
 
     def _wrong_when_small(self, p: Proposal, candidate: Candidate) -> bool:
         default = {k.script for k in self.board.default.candidate.kernels.values()}
@@ -286,12 +302,15 @@ class Search:
         """Code that goes beyond scripts never runs outside the judge, which takes its time too. 1 where the judge was asked."""
         s = p.strategy
         key = "code " + hashlib.sha256(f"{s.language}\0{s.code}".encode()).hexdigest()[:16]
-        if s.language not in FREE_LANGUAGES:
-            self._refuse(p, f"illegal: code in {s.language or 'no language'}; for this target: {', '.join(FREE_LANGUAGES)}")
+        if self.gpu or s.language not in FREE_LANGUAGES:
+            taken = "none, since nothing is measured" if self.gpu else ", ".join(FREE_LANGUAGES)
+            self._refuse(p, f"illegal: code in {s.language or 'no language'}; for this target: {taken}")
             return 0
+        assert isinstance(self.bench, Judging)
+        judge = self.bench
 
         def make(keys: Sequence[str]) -> dict[str, Json]:
-            verdict = self.bench.verdict(s.code, s.language, measure=True)
+            verdict = judge.verdict(s.code, s.language, measure=True)
             return {keys[0]: {"verdict": verdict.to_json(), "seconds": verdict.seconds}}
 
         verdict = Verdict.from_json(str(self.state.ask("verdict", [key], make)[key]["verdict"]))
@@ -323,7 +342,8 @@ class Search:
 
     def _at_once(self, best: Individual) -> Verdict:
         """The judge's word now; at the end of the run it is asked for the last word only, see `command.finish`."""
-        return self._verdict(best.candidate) if not self.outcome.stopped else Verdict(True, ())
+        verdict = Verdict(True, ()) if self.outcome.stopped or self.late else self._verdict(best.candidate)
+        return Verdict(True, ()) if self.late else verdict
 
     def _improved(self) -> bool:
         return self.board.best.ratio < GAIN * self.outcome.best.individual.ratio
@@ -344,8 +364,9 @@ class Search:
 
     @property
     def reserve_s(self) -> float:
-        """Kept for the last race and verdict."""
-        return min(0.5 * self.budgets.seconds, 1.5 * self._verdict_s + 6.0 + (12.0 if self.budgets.seconds >= 120 else 0.0))
+        """Kept for the last race, verdict and comparison; a judge that needs longer takes it beyond the budget."""
+        verdict = 0.0 if self.late or self.gpu else 1.5 * self._verdict_s
+        return min(0.3 * self.budgets.seconds, verdict + 6.0 + (12.0 if self.budgets.seconds >= 120 and not self.gpu else 0.0))
 
     def _judge_best(self) -> None:
         while self._improved():
@@ -380,13 +401,18 @@ class Search:
         return [_timing(t) for t in self.state.ask("confirmed", [key], make)[key]["of"]]  # type: ignore[union-attr]
 
     def _verdict(self, candidate: Candidate) -> Verdict:
-        """On seeds of its own, without times."""
+        """On seeds of its own, without times. Where the judge takes too long it is asked no more before the end of the run."""
+        within = max(5.0, min(PATIENCE * self.budgets.seconds, self.budgets.seconds - self.state.seconds - self.reserve_s))
 
         def make(keys: Sequence[str]) -> dict[str, Json]:
-            verdict = self.bench.verdict(self.subject.source(candidate.module, [candidate.strategy.name]), "c++", measure=False)
+            try:
+                verdict = self.bench.program(self.subject, candidate, measure=False, within=within)
+            except TooSlow as error:
+                return {keys[0]: {"verdict": Verdict(False, (), notes=(error.message,)).to_json(), "seconds": within, "late": True}}
             return {keys[0]: {"verdict": verdict.to_json(), "seconds": verdict.seconds}}
 
         told = self.state.ask("verdict", [candidate.key], make)[candidate.key]
+        self.late |= bool(told.get("late"))
         self._verdict_s = float(told["seconds"])  # type: ignore[arg-type]
         self._judged_at = self.state.seconds
         return Verdict.from_json(str(told["verdict"]))

@@ -34,6 +34,7 @@ from ..proposers.plain import Hill, Random
 from ..proposers.proposer import Proposer
 from .candidate import Candidate
 from .command import Request, evolve
+from .judged import Judging
 from .measure import Arena, Timing
 from .search import Budgets, Search
 from .state import FILE, State
@@ -126,10 +127,13 @@ def _finite(t: Timing) -> dict[str, object]:
     return {**asdict(t), "ratio": t.ratio if math.isfinite(t.ratio) else None, "seconds": t.seconds if math.isfinite(t.seconds) else None}
 
 
-class _Trusting:
+class _Trusting(Judging):
     """In the judge's place: says yes, and takes no time."""
 
-    def verdict(self, source: str, language: str, measure: bool, launch: str = "") -> Verdict:
+    def verdict(self, source: str, language: str, measure: bool, launch: str = "", within: float | None = None) -> Verdict:
+        return Verdict(True, ())
+
+    def program(self, subject: Subject, candidate: Candidate, measure: bool, within: float | None = None) -> Verdict:
         return Verdict(True, ())
 
 
@@ -297,7 +301,7 @@ def _files(request: TrialsRequest) -> list[Path]:
 def _value(request: TrialsRequest, found: Sequence[Trial], live: Sequence[Mapping[str, object]], skipped: Sequence[Mapping[str, str]]) -> dict[str, object]:
     means = {"speedup": _mean(live, "speedup"), "speedup_over_default": _mean(live, "speedup_over_default")} if live else {}
     return {
-        "budget": request.budget, "live": list(live), "geomean": means, "load_before": os.getloadavg()[0],
+        "budget": request.budget, "live": list(live), "geomean": means, "load": os.getloadavg()[0],
         "evaluations": request.evaluations, "seeds": request.seeds, "threads": request.threads, "problems": sorted({t.problem for t in found}),
         "machine": measured().name, "python": platform.python_version(), "methods": [asdict(s) for s in summarise(found)],
         "trials": [asdict(t) for t in found], "skipped": list(skipped),

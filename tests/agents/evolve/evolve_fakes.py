@@ -2,6 +2,7 @@
 
 import hashlib
 
+from warploom.agents.evolve.judged import Judging, TooSlow
 from warploom.agents.evolve.measure import Timing
 from warploom.agents.llm import Budget, NoReply, Reply
 from warploom.evaluation.verdict import Finding, Verdict
@@ -51,15 +52,17 @@ class FakeArena:
         return out
 
 
-class FakeBench:
+class FakeBench(Judging):
     """Accepts what has no `hostile` in it; counts verdicts."""
 
     def __init__(self, clock=None, seconds=1.0):
         self.clock, self.seconds, self.judged = clock, seconds, []
 
-    def verdict(self, source, language, measure, launch=""):
+    def verdict(self, source, language, measure, launch="", within=None):
         if self.clock:
-            self.clock.now += self.seconds
+            self.clock.now += self.seconds if within is None else min(self.seconds, within)
+        if within is not None and self.seconds > within:
+            raise TooSlow("no verdict yet")
         self.judged.append(source)
         bad = "hostile" in source
         finding = Finding("sandbox-violation", "it tried to open a socket")

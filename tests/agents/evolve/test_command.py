@@ -68,4 +68,4 @@ def test_the_live_view_and_the_page(run, tmp_path, monkeypatch, capsys):
 
 def test_the_command_that_repeats_a_run():
     assert Request("a/b.py", budget="5m", seed=3).command == "warploom evolve b.py --budget 5m --proposer builtin --seed 3"
-    assert command.TARGETS == ("cpu",)
+    assert command.TARGETS == ("cpu", "cuda", "triton")

@@ -47,6 +47,14 @@ def test_the_budget_of_time_holds(run):
     assert search.state.seconds <= 30.0
 
 
+def test_a_slow_judge_has_the_last_word_alone(run):
+    search = run(seconds=30.0)
+    search.bench.seconds = 100.0
+    made = search.run()
+    assert search.late and search.state.seconds <= 30.0 and search.bench.judged == []
+    assert made.best.individual.ratio < 0.99 and not made.best.verdict.trials
+
+
 def test_the_budget_of_evaluations_holds(run):
     made = run(evaluations=13).run()
     assert made.evaluations == 13 and made.stopped == "evaluations"
