@@ -3,7 +3,7 @@
     python -m tests.transpile.rewritten HPCTransEval/        prints bound and transpiled records, as they stand and rewritten
 
 Names of kernels and buffers change (the number that ends a kernel's name stays: it is the order of launches), counted loops become
-other loops with the same iterations.
+other loops with the same iterations, and kernels without barriers are cut into blocks of another size.
 """
 
 import json
@@ -11,8 +11,9 @@ import re
 import sys
 from pathlib import Path
 
-from warploom.backends.emulator.binding import bind
+from warploom.backends.emulator.binding import Bound, bind
 from warploom.frontend.cuda.binding import read_reference
+from warploom.frontend.cuda.read import read
 from warploom.ir.diagnostic import WarploomError
 from warploom.transpiler import transpile_program
 
@@ -39,20 +40,45 @@ def reloop(record: dict) -> dict:
     return {**record, "cuda_code": cuda}
 
 
+def retiled(record: dict) -> dict:
+    """Blocks of twice or half as many threads: a thread finds its old block and place from its number in the grid."""
+    try:
+        launches = {launch.kernel: launch for launch in bound(record).binding.launches}
+    except WarploomError:
+        return record
+    cuda = record["cuda_code"]
+    for f in sorted(read(cuda).kernels, key=lambda f: f.start, reverse=True):
+        text, launch = cuda.encode()[f.start : f.stop].decode(), launches.get(f.name)
+        if launch is None or launch.block[1:] != (1, 1) or launch.grid[1:] != (1, 1) or re.search(r"__shared__|__sync|__shfl|gridDim|blockDim", text):
+            continue
+        old = launch.block[0]
+        new = old * 2 if old <= 512 else old // 2
+        brace = text.index("{", text.index(")", text.index(f.name)))
+        head = re.sub(r"(__launch_bounds__\s*\(\s*)\d+", rf"\g<1>{new}", text[:brace])
+        body = text[brace:].replace("blockIdx.x", f"(place_ / {old})").replace("threadIdx.x", f"(place_ % {old})")
+        number = f"{{\n  const int place_ = ((int)blockIdx.x) * {new} + ((int)threadIdx.x);\n  if (place_ < {launch.grid[0] * old}) "
+        data = cuda.encode()
+        cuda = (data[: f.start] + f"{head}{number}{body}\n}}".encode() + data[f.stop :]).decode()
+    return {**record, "cuda_code": cuda}
+
+
+def bound(record: dict) -> Bound:
+    named = (record.get("input_name") or (), record.get("output_name") or ())
+    reference = read_reference(record["c_code"], record["input_shape"], record["output_shape"], *named)
+    return bind(record["cuda_code"], record["c_code"], reference)
+
+
 def outcome(record: dict) -> str:
     """bound, transpiled, or the code of the error."""
     try:
-        named = (record.get("input_name") or (), record.get("output_name") or ())
-        reference = read_reference(record["c_code"], record["input_shape"], record["output_shape"], *named)
-        bound = bind(record["cuda_code"], record["c_code"], reference)
-        transpile_program(record["cuda_code"], bound.binding)
+        transpile_program(record["cuda_code"], bound(record).binding)
     except WarploomError as error:
         return error.code
     return "transpiled"
 
 
 def main(folder: str, only: str = "") -> None:
-    changes = {"as they stand": dict, "renamed": renamed, "other loops": reloop}
+    changes = {"as they stand": dict, "renamed": renamed, "other loops": reloop, "other blocks": retiled}
     records = [r for path in sorted(Path(folder).glob("*.json")) for r in json.loads(path.read_text()) if only in r["op_name"]]
     for name, change in changes.items():
         found = [outcome(change(r)) for r in records]
