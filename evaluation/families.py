@@ -165,6 +165,15 @@ def touched(rng: np.random.Generator, array: np.ndarray, count: int) -> np.ndarr
     return out
 
 
+def touched_inside(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:
+    """A copy in which three elements far from the first and the last have become larger than all others: what a look at the ends does not see."""
+    out = np.array(array, copy=True)
+    top = float(np.abs(array.astype(np.float64)).max(initial=0.0)) or 1.0
+    places = rng.integers(out.size // 4, max(1, out.size - out.size // 4), min(3, out.size))
+    out.reshape(-1)[places] = (top * rng.uniform(2, 3, places.size) * rng.choice([-1, 1], places.size)).astype(out.dtype)
+    return out
+
+
 def few(rng: np.random.Generator, array: np.ndarray, count: int, fill: bool) -> np.ndarray:
     """Zeros but for `count` elements: whatever is summed, each shows, and so does every rounding. `fill`: no line of zeros, for what divides by its length."""
     out = touched(rng, np.zeros(array.shape, np.float64), count)

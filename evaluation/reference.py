@@ -225,17 +225,17 @@ class Reference:
         return values
 
     def _touch(self, own: list, seed: int, family: str) -> list:
-        """`touch:n` changes some elements of the task's own inputs; `few:n` sets some elements among zeros, few enough or many."""
+        """`touch:n` changes some elements of the task's own inputs (0: inside of each); `few:n` sets some elements among zeros, few enough or many."""
         kind, _, number = family.partition(":")
         rng, odd = np.random.default_rng([seed, int(number)]), int(number) % 2
         free = [i for i, p in enumerate(self.promises) if not p.keep]
         chosen = set(free)
-        if kind == "touch" and free:
+        if kind == "touch" and free and number != "0":
             chosen = set(rng.permutation(free)[: 1 + int(rng.integers(0, len(free)))].tolist())
 
         def change(array: np.ndarray) -> np.ndarray:
             if kind == "touch":
-                return families.touched(rng, array, 1 if odd else 12)
+                return families.touched(rng, array, 1 if odd else 12) if number != "0" else families.touched_inside(rng, array)
             return families.few(rng, array, 64 if odd else 6, self.divides)
 
         return [

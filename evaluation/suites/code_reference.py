@@ -187,7 +187,9 @@ class CodeReference:
         free = [i for i, a in enumerate(self.signature.of("input")) if a.is_float]
         for i in free:
             changed = (
-                families.touched(rng, own[i], 1 if odd else 12)
+                families.touched_inside(rng, own[i])
+                if family == "touch:0"
+                else families.touched(rng, own[i], 1 if odd else 12)
                 if kind == "touch"
                 else families.few(rng, own[i], 64 if odd else 6, True)
             )

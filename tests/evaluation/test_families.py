@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from warploom.evaluation.families import FAMILIES, few, promise, sparse, touched
+from warploom.evaluation.families import FAMILIES, few, promise, sparse, touched, touched_inside
 
 
 def draws(make):
@@ -57,3 +57,11 @@ def test_touched_changes_at_most_so_many_and_few_is_few():
     assert 1 <= (touched(rng, base, 5) != base).sum() <= 5
     assert 30 <= (few(rng, base, 64, True) != 0).sum() <= 94
     assert any(few(np.random.default_rng(s), base, 6, False)[-1, -1] != 0 for s in range(4))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2,), (400,), (30, 40)])
+def test_touched_inside_leaves_the_ends(shape):
+    base = np.ones(shape, np.float32)
+    changed = (touched_inside(np.random.default_rng(5), base) != base).reshape(-1)
+    assert 1 <= changed.sum() <= 3
+    assert changed.size < 4 or not (changed[: changed.size // 4].any() or changed[-(changed.size // 4) :].any())
