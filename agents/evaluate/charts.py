@@ -15,6 +15,9 @@ _CLASS_COLOURS = {
 }  # fmt: skip
 
 
+_LOG = {"values": [0.001, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 1000, 10000], "labelExpr": "datum.value + '×'", "labelOverlap": "greedy"}
+
+
 def _altair() -> Any:
     try:
         import altair
@@ -104,8 +107,10 @@ def _categories(alt, value: dict):
         for c, figures in m["categories"].items()
         if figures["pass@1"] is not None
     ]
-    base = alt.Chart(alt.Data(values=rows), width="container", height=alt.Step(38)).encode(
-        x=alt.X("category:N", title=None, axis=alt.Axis(labelAngle=0, labelLimit=110)), y=alt.Y("model:N", title=None, axis=alt.Axis(labelLimit=150))
+    slant = 0 if len(value["models"]) <= 3 else -35
+    base = alt.Chart(alt.Data(values=rows), width="container", height=alt.Step(32)).encode(
+        x=alt.X("model:N", title=None, sort=list(value["models"]), axis=alt.Axis(labelAngle=slant, labelLimit=110, labelOverlap="greedy")),
+        y=alt.Y("category:N", title=None, sort=None, axis=alt.Axis(labelLimit=150)),
     )
     cells = base.mark_rect(cornerRadius=4).encode(
         color=alt.Color("pass@1:Q", scale=alt.Scale(scheme="yellowgreenblue", domain=[0, 1]), legend=None),
@@ -128,7 +133,7 @@ def _speedups(alt, value: dict, colour):
         alt.Chart(alt.Data(values=rows), width="container", height=alt.Step(40))
         .mark_tick(thickness=2, size=24, opacity=0.6)
         .encode(
-            x=alt.X("speedup:Q", scale=alt.Scale(type="log"), title="times as fast as the baseline"),
+            x=alt.X("speedup:Q", scale=alt.Scale(type="log"), title="times as fast as the baseline", axis=_LOG),
             y=alt.Y("model:N", title=None, axis=alt.Axis(labelLimit=150)),
             color=colour,
             tooltip=["model:N", "id:N", "sample:Q", alt.Tooltip("speedup:Q", format=".2f")],
@@ -140,7 +145,7 @@ def _speedups(alt, value: dict, colour):
 def _costs(alt, value: dict, colour):
     rows = [{"model": n, "USD": m["cost_usd"], "pass@1": m["pass@1"]} for n, m in value["models"].items() if m["cost_usd"]]
     base = alt.Chart(alt.Data(values=rows), width="container", height=230).encode(
-        x=alt.X("USD:Q", scale=alt.Scale(type="log"), title="USD"), y=alt.Y("pass@1:Q", axis=alt.Axis(format="%"), title=None, scale=alt.Scale(domain=[0, 1]))
+        x=alt.X("USD:Q", scale=alt.Scale(type="log"), title="USD", axis=alt.Axis(format="~g", labelOverlap="greedy")), y=alt.Y("pass@1:Q", axis=alt.Axis(format="%"), title=None, scale=alt.Scale(domain=[0, 1]))
     )
     return base.mark_circle(size=140, opacity=1).encode(color=colour, tooltip=["model:N", "USD:Q", alt.Tooltip("pass@1:Q", format=".1%")]) + base.mark_text(
         align="left", dx=9

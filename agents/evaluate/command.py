@@ -153,6 +153,7 @@ def _probe(request: EvalRequest, as_json: bool) -> int:
 # ---- runs ----
 def _evaluate(request: EvalRequest, as_json: bool) -> int:
     from .run import start
+    from .target import machine_facts
 
     plan_models = tuple(m for m in request.model.split(",") if m)
     _check(request, plan_models)
@@ -167,6 +168,7 @@ def _evaluate(request: EvalRequest, as_json: bool) -> int:
         try:
             run.state.note("models", list(dict.fromkeys([*(run.state.settings().get("models") or []), *plan.models])))
             run.state.note("path", str(Path(suite.path).resolve()))
+            run.state.note("machine", machine_facts(request.threads))
             run.go()
             run.state.note("stopped", run.stopped)
             value = _written(run.state, suite, folder)

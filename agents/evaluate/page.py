@@ -35,6 +35,7 @@ def page(runs: Sequence[Opened], suites: dict[str, Suite]) -> str:
     return template.render(
         value=value, board=_board(value), k=_most_k(value), charts=[(title, words) for title, words, _ in drawn], runs=[name for name, _, _ in runs],
         specifications=_embedded([spec for _, _, spec in drawn]), data=_embedded({"samples": samples, "texts": texts.kept}), script=drawing_script(),
+        facts=_facts(value), baselines=_baselines(value),
         colours={name: PALETTE[i % len(PALETTE)] for i, name in enumerate(value["models"])},
     )  # fmt: skip
 
@@ -75,6 +76,32 @@ def _board(value: dict) -> list[dict]:
     """The rows of the leaderboard, best first."""
     rows = [{"name": name, **m} for name, m in value["models"].items()]
     return sorted(rows, key=lambda r: (-(r["pass@1"] or 0), -(r["geomean_all"] or 0)))
+
+
+_BASELINES = {"c_code": "the record's own C code", "eager": "torch eager"}
+
+
+def _baselines(value: dict) -> str:
+    found = dict.fromkeys(m["baseline"] for m in value["models"].values() if m["baseline"])
+    return " or ".join(_BASELINES.get(str(b), str(b)) for b in found) or "the record's baseline"
+
+
+def _facts(value: dict) -> list[tuple[str, str]]:
+    """What another person needs to run it again, as pairs of words."""
+    settings, machine = value["settings"], value["settings"].get("machine") or {}
+    sampling = settings.get("sampling") or {}
+    drawn = ", ".join(f"{k} {v}" for k, v in sampling.items())
+    found = {
+        "protocol": value["protocol"],
+        "records": f"{value['records']} ({settings['records']} is the digest of their texts)" if "records" in settings else str(value["records"]),
+        "samples": str(settings.get("samples", "")),
+        "prompt": settings.get("prompt", ""),
+        "sampling": f"{drawn}, seed {settings.get('seed', 0)}" if drawn else "",
+        "rounds": f"{settings.get('repair', 0)} of repair, {settings.get('profile_guided', 0)} guided by times",
+        "machine": ", ".join(map(str, machine.values())),
+        "stopped early": "; ".join(f"{k}: {v}" for k, v in (value.get("stopped") or {}).items()),
+    }
+    return [(k, v) for k, v in found.items() if v]
 
 
 def _most_k(value: dict) -> int:
