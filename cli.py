@@ -133,8 +133,8 @@ def replay(
 
 @app.command()
 def evolve(
-    file: Annotated[str, typer.Argument(help="FILE.py in KernelBench form; or `show` and then the folder of a run.")],
-    folder: Annotated[str | None, typer.Argument(help="With `show`: the folder of a run.")] = None,
+    file: Annotated[str, typer.Argument(help="FILE.py in KernelBench form; or one of `show`, `record`, `export`, `import`.")],
+    folder: Annotated[str | None, typer.Argument(help="With `show` and `record`: the folder of a run; with `export` and `import`: a file of strategies.")] = None,
     target: Annotated[str, typer.Option(help="What to evolve for.")] = "cpu",
     budget: Annotated[str, typer.Option(help="Time in all, such as 30s, 10m or 8h.")] = "10m",
     evaluations: Annotated[int, typer.Option(help="Candidates to measure at most; 0: no bound.")] = 0,
@@ -143,7 +143,7 @@ def evolve(
     seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
     out: Annotated[str | None, typer.Option(help="The folder of the run (default: evolve-NAME).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    replay: Annotated[str | None, typer.Option(help="Take all measurements from the run in this folder.")] = None,
+    replay: Annotated[str | None, typer.Option(help="Take all measurements from the run in this folder, or from its record.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of the kernels.")] = 1,
     max_tokens: Annotated[int, typer.Option(help="Of the model, in all; 0: no bound.")] = 0,
     max_cost: Annotated[float, typer.Option(help="Of the model, in USD; 0: no bound.")] = 0.0,
@@ -151,11 +151,12 @@ def evolve(
     unsafe_no_sandbox: Annotated[bool, typer.Option("--unsafe-no-sandbox", help="Judge without containment.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False,
 ) -> None:
-    """Search strategies for faster kernels; every winner has passed the judge. `evolve show DIR` writes the run as HTML."""
-    if file == "show" and folder is not None:
-        from .agents.evolve.show import run_show
+    """Search strategies for faster kernels; every winner has passed the judge. `evolve show DIR` writes the run as HTML, `evolve record DIR`
+    what it was told as one file for --replay; `evolve export FILE` and `import FILE`: the strategies that runs have found."""
+    if file in ("show", "record", "export", "import") and folder is not None:
+        from .agents.evolve.files import run_files
 
-        raise typer.Exit(run_show(folder, out, as_json))
+        raise typer.Exit(run_files(file, folder, out, as_json))
     from .agents.evolve.command import Request, run_evolve
 
     request = Request(

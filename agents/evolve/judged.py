@@ -4,8 +4,8 @@ seeds that nobody else knows.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from ...evaluation.candidate import Candidate as Submission
@@ -43,23 +43,28 @@ class Judging:
 
 
 class Bench(Judging):
-    """Judges submissions for one task; use `close` at the end. `seconds`: what the last verdict took."""
+    """Judges submissions for one task; use `close` at the end. `seconds`: what the last verdict took. A judge stays with one thread, since
+    what it starts dies with the thread that started it."""
 
     def __init__(self, task: Task, threads: int, unsafe: bool = False):
         self.task, self.settings = task, Settings(threads=threads, unsafe=unsafe, reference_s=2.0, timing_s=1.0)
         self._judge: Judge | None = None
+        self._thread = ThreadPoolExecutor(1)
         self.seconds = 0.0
 
     def verdict(self, source: str, language: str, measure: bool, launch: str = "", within: float | None = None) -> Verdict:
         """Raises CannotJudge, MissingTool, and TooSlow after `within` seconds, all that was started ended."""
         if self._judge is None:
-            self._judge = Judge(self.settings)
+            self._judge, self._thread = Judge(self.settings), ThreadPoolExecutor(1, thread_name_prefix="judge")
         self._judge.settings = replace(self.settings, measure=measure)
-        submission = Submission("winner" + SUFFIX[language], language, source, launch)
-        found = _waited(self._judge, self.task, submission, within)
-        if found is None:
+        future = self._thread.submit(self._judge.verdict, self.task, Submission("winner" + SUFFIX[language], language, source, launch))
+        try:
+            found = future.result(within)
+        except TimeoutError:
+            if future.done():
+                raise
             self.close()
-            raise TooSlow(f"no verdict within {within:.0f} s")
+            raise TooSlow(f"no verdict within {within:.0f} s") from None
         self.seconds = found.seconds
         return found
 
@@ -67,28 +72,7 @@ class Bench(Judging):
         if self._judge is not None:
             self._judge.close()
             self._judge = None
-
-
-def _waited(judge: Judge, task: Task, submission: Submission, within: float | None) -> Verdict | None:
-    """The verdict, or None where it takes longer; what it raises is raised here."""
-    if within is None:
-        return judge.verdict(task, submission)
-    done: list[Verdict | BaseException] = []
-
-    def work() -> None:
-        try:
-            done.append(judge.verdict(task, submission))
-        except BaseException as error:  # it belongs to the caller, or to nobody once the judge is closed
-            done.append(error)
-
-    worker = threading.Thread(target=work, daemon=True, name="judge")
-    worker.start()
-    worker.join(within)
-    if not done:
-        return None
-    if isinstance(done[0], BaseException):
-        raise done[0]
-    return done[0]
+            self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 def reasons(verdict: Verdict) -> str:

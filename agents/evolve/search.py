@@ -38,6 +38,8 @@ SCREEN = 1.6
 """A candidate predicted to take this many times as long as the best and the default schedule is not built."""
 PATIENCE = 0.3
 """Share of the budget that one verdict may take before the end of the run."""
+LONG = 240.0
+"""From this budget on the default schedule is judged before the search: a task that cannot be judged is found out at once."""
 MOST_FREE = 2
 FREE_LANGUAGES = ("c++", "python")
 _IDLE = 8
@@ -147,7 +149,7 @@ class Search:
 
     def _begin(self) -> None:
         default = self.board.default
-        verdict = self._verdict(default.candidate)
+        verdict = self._verdict(default.candidate) if self.budgets.seconds >= LONG else Verdict(True, ())
         if not verdict.accepted and not self.late:
             raise WarploomError(f"the judge refuses the default schedule: {reasons(verdict)}")
         timing = self._raced([default.candidate])[default.key]

@@ -1,4 +1,4 @@
-"""`warploom evolve show DIR`: a run's folder comes in, one HTML page that needs nothing else goes out: lineage, speed over time, roofline,
+"""The page of `warploom evolve show DIR`: a run's folder comes in, one HTML page that needs nothing else goes out: lineage, speed over time, roofline,
 differences between the kernels that were accepted, the winning strategy in words.
 """
 
@@ -13,8 +13,6 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ...evaluation.bench.command import write_text
-from ...evaluation.report.outcome import outcome
 from ...ir.diagnostic import Unreadable
 from .charts import HUES, Row, hue, lineage, over_time, roofline
 from .result import BEST
@@ -35,19 +33,6 @@ class Change:
     title: str
     strategy: str
     lines: tuple[tuple[str, str], ...]
-
-
-def run_show(folder: str, out: str | None, as_json: bool) -> int:
-    """0: written; 2: no run."""
-
-    def work() -> tuple[int, object]:
-        path = Path(out or Path(folder) / PAGE)
-        write_text(path, page(Path(folder)))
-        if not as_json:
-            print(path)
-        return 0, {"page": str(path)}
-
-    return outcome(work, as_json)
 
 
 def page(folder: Path) -> str:

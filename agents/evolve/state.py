@@ -16,6 +16,9 @@ from pathlib import Path
 from ...ir.diagnostic import Unreadable, WarploomError
 
 FILE = "state.sqlite"
+RECORD = "warploom evolve run"
+ASKED = ("machine", "knowledge", "measured", "verdict", "confirmed", "decision", "contest", "answer", "arrival")
+"""What a run asks for: a replay needs nothing else."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS told (kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (kind, key));
@@ -38,13 +41,13 @@ class NotRecorded(WarploomError):
 
 
 class State:
-    """`replay`: another run's folder, whose tellings are used instead of new ones. `clock` is monotonic, in seconds; `reading`: nothing is
-    added."""
+    """`replay`: another run's folder, or its record (`write_record`), whose tellings are used instead of new ones. `clock` is monotonic, in
+    seconds; `reading`: nothing is added."""
 
     def __init__(self, out: Path, replay: Path | None = None, clock: Callable[[], float] = time.monotonic, reading: bool = False):
         self.out, self.clock = out, clock
         self.db = _opened(out / FILE, make=not reading)
-        self.source = _opened(replay / FILE, make=False) if replay else None
+        self.source = _source(replay) if replay else None
         with self.db:
             self.spell = self.db.execute("SELECT coalesce(max(number), 0) + 1 FROM spell").fetchone()[0]
             self.before = self.db.execute("SELECT coalesce(sum(seconds), 0) FROM spell").fetchone()[0]
@@ -112,6 +115,40 @@ class State:
         with contextlib.suppress(sqlite3.Error):
             self.tell("closed", {})
             self.db.close()
+
+
+def write_record(folder: Path, out: Path) -> None:
+    """What a run was told, as one JSON file that `State(replay=...)` takes: times, verdicts and answers, no programs. Raises Unreadable."""
+    db = _opened(folder / FILE, make=False)
+    rows = db.execute(f"SELECT kind, key, value FROM told WHERE kind IN ({','.join('?' * len(ASKED))}) ORDER BY rowid", ASKED).fetchall()
+    settings = dict(db.execute("SELECT name, value FROM setting").fetchall())
+    db.close()
+    told = [[kind, key, json.loads(value)] for kind, key, value in rows]
+    lines = ",\n".join(json.dumps(row, separators=(",", ":")) for row in told)
+    out.write_text(f'{{"format": "{RECORD}", "settings": {json.dumps(settings)}, "told": [\n{lines}\n]}}\n', encoding="utf-8")
+
+
+def read_record(path: Path) -> tuple[dict[str, str], list[tuple[str, str, Json]]]:
+    """(settings, tellings in order) of a record. Raises Unreadable."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if value["format"] != RECORD:
+            raise ValueError("another format")
+        return dict(value["settings"]), [(str(kind), str(key), dict(told)) for kind, key, told in value["told"]]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise Unreadable(f"{path} is no record of an evolve run: {error}") from None
+
+
+def _source(path: Path) -> sqlite3.Connection:
+    """The tellings of a folder or of a record."""
+    if path.suffix != ".json":
+        return _opened(path / FILE, make=False)
+    settings, told = read_record(path)
+    db = sqlite3.connect(":memory:")
+    db.executescript(_TABLES)
+    db.executemany("INSERT INTO setting VALUES (?, ?)", list(settings.items()))
+    db.executemany("INSERT INTO told VALUES (?, ?, ?, 0)", [(kind, key, json.dumps(value)) for kind, key, value in told])
+    return db
 
 
 def _opened(path: Path, make: bool) -> sqlite3.Connection:

@@ -3,11 +3,14 @@
 import io
 import json
 
+import pytest
 from rich.console import Console
-from warploom.agents.evolve import command
+from warploom.agents.evolve import command, files
 from warploom.agents.evolve.command import Request, keep, run_evolve
-from warploom.agents.evolve.show import page, run_show
+from warploom.agents.evolve.files import run_files
+from warploom.agents.evolve.show import page
 from warploom.agents.evolve.view import LiveView, table
+from warploom.agents.knowledge import base
 
 
 def failed(capsys, request):
@@ -61,11 +64,30 @@ def test_the_live_view_and_the_page(run, tmp_path, monkeypatch, capsys):
     html = page(tmp_path / "seen")
     assert html.count("<svg") == 3 and "this run has not ended" in html and "<circle" in html
     assert "http://" not in html and "https://" not in html and "<script" not in html
-    assert run_show(str(tmp_path / "seen"), None, as_json=True) == 0
+    assert run_files("show", str(tmp_path / "seen"), None, as_json=True) == 0
     assert json.loads(capsys.readouterr().out)["page"].endswith("evolve.html")
-    assert run_show(str(tmp_path / "nothing"), None, as_json=True) == 2
+    assert run_files("show", str(tmp_path / "nothing"), None, as_json=True) == 2
 
 
 def test_the_command_that_repeats_a_run():
     assert Request("a/b.py", budget="5m", seed=3).command == "warploom evolve b.py --budget 5m --proposer builtin --seed 3"
     assert command.TARGETS == ("cpu", "cuda", "triton")
+
+
+def test_strategies_go_out_and_come_in(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(base, "own_path", lambda: tmp_path / "own.txt")
+    monkeypatch.setattr(files, "own_path", lambda: tmp_path / "own.txt")
+    assert run_files("export", str(tmp_path / "all.txt"), None, as_json=True) == 0
+    assert run_files("import", str(tmp_path / "all.txt"), None, as_json=True) == 0
+    said = [json.loads(line)["strategies"] for line in capsys.readouterr().out.split("\n") if line.startswith("{")]
+    assert said[0] == said[1] >= 8 and (tmp_path / "own.txt").exists()
+    assert run_files("import", str(tmp_path / "none.txt"), None, as_json=True) == 2
+
+
+def test_a_gpu_is_modelled_and_said_so(problem_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "write_back", lambda found: pytest.fail("what was not measured is no evidence"))
+    code, best = command.evolve(Request(str(problem_file), target="cuda", budget="60s", evaluations=6, out=str(tmp_path / "run")))
+    assert code == 0 and best["measured"] is False and best["speedup"] is None and best["times_ms"] == {}
+    assert "not measured" in best["verdict"]["notes"][0] and best["modelled_over_default"] >= 1.0
+    assert "__global__" in (tmp_path / "run" / "winner.cu").read_text()
+    assert json.loads((tmp_path / "run" / "winner.json").read_text())["kernels"]
