@@ -138,9 +138,10 @@ def _probe(request: EvalRequest, as_json: bool) -> int:
     from .audits import audit_suite, probe_suite
 
     suite, settings = read_suite(request.paths[0], request.suite), _judge_settings(request)
+    folder = Path(request.out) if request.out else None
     with Display(sys.stderr) as display:
-        audits = audit_suite(suite, _workers(request), settings, Path(request.out) if request.out else None, display.update)
-        probed = probe_suite(suite, audits, _workers(request), settings, display.update)
+        audits = audit_suite(suite, _workers(request), settings, folder, display.update)
+        probed = probe_suite(suite, audits, _workers(request), settings, folder, display.update)
     rows = [{"id": i, **row} for i, found in probed.items() for row in found]
     wrong = sum(not r["rightly"] for r in rows)
     if as_json:

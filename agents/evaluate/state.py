@@ -22,6 +22,7 @@ FORMAT = 1
 _TABLES = """
 create table if not exists meta (key text primary key, value text not null);
 create table if not exists audit (id text primary key, value text not null);
+create table if not exists probe (id text primary key, value text not null);
 create table if not exists exchange (model text, id text, sample integer, round integer, purpose text, prompt text, answer text,
   tokens_in integer, tokens_out integer, cost real, seconds real, note text, primary key (model, id, sample, round));
 create table if not exists outcome (model text, id text, sample integer, round integer, code text, value text,
@@ -112,6 +113,14 @@ class State:
     def keep_audit(self, id_: str, value: dict) -> None:
         """Commits one audit result."""
         self._write("insert or replace into audit values (?, ?)", (id_, json.dumps(value)))
+
+    def probes(self) -> dict[str, list[dict]]:
+        """By record, how deliberately wrong answers were judged."""
+        return {k: json.loads(v) for k, v in self._rows("select id, value from probe")}
+
+    def keep_probe(self, id_: str, rows: list[dict]) -> None:
+        """Commits what was seen of one record."""
+        self._write("insert or replace into probe values (?, ?)", (id_, json.dumps(rows)))
 
     # ---- answers and verdicts ----
     def exchanges(self) -> dict[Key, Exchange]:
