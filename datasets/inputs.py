@@ -33,12 +33,19 @@ def expression(given: Given, family: str, seed: int, position: int) -> str:
     """NumPy text of one input array, of its dtype (bfloat16 as uint16)."""
     shape = given.shape
     fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else 16
-    text = _FAMILY[family] if family != "own" and given.draw in _FREE and given.dtype.startswith("float") else _DRAWS[given.draw]
+    text = _FAMILY[family] if family != "own" and _free(given) else _DRAWS[given.draw]
     drawn = text.format(
         g=_generator(seed, position), h=_generator(seed, position + 1000), s=_tuple(shape), w=f"{max(fan_in, 1) ** -0.5:.6g}",
         below=given.below,
     )  # fmt: skip
+    if given.dtype == "bfloat16":
+        return f"((({drawn}).astype(np.float32).view(np.uint32) + 32768) // 65536).astype(np.uint16)"
     return f"({drawn}).astype(np.{'bool_' if given.dtype == 'bool' else given.dtype})"
+
+
+def _free(given: Given) -> bool:
+    """Whether it may be any number."""
+    return given.draw in _FREE and given.dtype.startswith(("float", "bfloat"))
 
 
 def _generator(seed: int, position: int) -> str:
@@ -51,7 +58,7 @@ def _tuple(shape: Sequence[int]) -> str:
 
 def families(inputs: Sequence[Given]) -> tuple[str, ...]:
     """The families that differ for these inputs."""
-    return FAMILIES if any(i.draw in _FREE and i.dtype.startswith("float") for i in inputs) else ("own", "own")
+    return FAMILIES if any(map(_free, inputs)) else ("own", "own")
 
 
 def drawn(text: str) -> np.ndarray:

@@ -24,14 +24,14 @@ from ..evaluation.contained import Contained, Ended
 from ..evaluation.correctness import Case, Miss, Output, compare, load_case
 from ..evaluation.graph_model import GraphModel
 from ..evaluation.graph_task import GraphTask
-from ..evaluation.reference import Description, Reference, Refused, explain
+from ..evaluation.reference import UNITS, Description, Reference, Refused, explain
 from ..evaluation.sandbox import Sandbox, unavailable
 from ..evaluation.signature import Argument, Signature
 from ..evaluation.task import Task
 from ..evaluation.trial import Cases, Trial
 from ..evaluation.verdict import CannotJudge, Finding
 from .inputs import drawn, expression
-from .program import Program, outputs_of
+from .program import NUMPY, Program, outputs_of
 from .reference import Recorded, recorded
 
 REFERENCE_S = 0.7
@@ -92,6 +92,14 @@ class ProgramReference(Reference):
         super().__init__(1)
         self.program, self.kept = program, kept
         self._asked: deque[tuple[str, tuple]] = deque()
+
+    def begin(self, task: Task, module, seed: int, folder: str) -> Description:
+        """As the judge's, but an operator may round no coarser than what it makes: half inputs are exact, and half outputs are rounded once."""
+        description = super().begin(task, module, seed, folder)
+        types, graph = self.program.graph.types(), self.program.graph
+        made = [types[v.name].dtype for n in graph.nodes for v in n.outputs if v.name not in graph.outputs]
+        self.unit = max([UNITS["float32"], *(UNITS[NUMPY[d]] for d in made if d in ("f16", "bf16"))])
+        return description
 
     def _values(self, family: str, seed: int) -> list:
         name, _, number = family.partition(":")

@@ -114,7 +114,7 @@ class Table(dict[str, Operator]):
 
 
 TORCH = {
-    "float32": torch.float32, "float64": torch.float64, "float16": torch.float16, "int64": torch.int64, "int32": torch.int32, "int8": torch.int8,
+    "float32": torch.float32, "float64": torch.float64, "float16": torch.float16, "bfloat16": torch.bfloat16, "int64": torch.int64, "int32": torch.int32, "int8": torch.int8,
     "uint8": torch.uint8, "bool": torch.bool,
 }  # fmt: skip
 

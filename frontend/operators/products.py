@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -273,10 +274,38 @@ def _fake(pick: Pick, shape: Shape) -> Call:
     return Call(lambda x: torch.clamp(torch.round(x / scale), -128, 127) * scale)
 
 
-@PRODUCTS.add("half_affine", "quantised", inside=False)
-def _half(pick: Pick, shape: Shape) -> Call:
-    f16 = Given("x", shape, "float16", "normal")
-    return Call(lambda x, s: x * s + 1, (Given("scale", shape[-1:], "float16", "scale"),), first=f16)
+def _narrow(name: str, takes: str, make: Callable[[Pick, Shape], tuple[Callable, dict[str, Shape]] | None]) -> None:
+    """An operator on half and one on bfloat16: `make` gives the function and the shapes of its further operands."""
+    for prefix, dtype in (("half", "float16"), ("bfloat", "bfloat16")):
+
+        def call(pick: Pick, shape: Shape, dtype: str = dtype) -> Call | None:
+            made = make(pick, shape)
+            if made is None:
+                return None
+            more = tuple(Given(n, s, dtype, "weight" if len(s) > 1 else "scale") for n, s in made[1].items())
+            return Call(made[0], more, first=Given("x", shape, dtype, "normal"))
+
+        PRODUCTS.add(f"{prefix}_{name}", "quantised", takes, inside=False)(call)
+
+
+def _narrow_linear(pick: Pick, shape: Shape):
+    n = _width(pick, shape[0], shape[1])
+    return None if n is None else (lambda x, w: (x.float() @ w.float().T).to(x.dtype), {"weight": (n, shape[1])})
+
+
+def _narrow_norm(x, w):
+    wide = x.float()
+    return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-5) * w.float()).to(x.dtype)
+
+
+_narrow("affine", "any", lambda pick, shape: (lambda x, s: x * s + 1, {"scale": shape[-1:]}))
+_narrow("gelu", "any", lambda pick, shape: (lambda x: F.gelu(x.float()).to(x.dtype), {}))
+_narrow("residual_add", "any", lambda pick, shape: (lambda x, y: torch.relu(x + y), {"residual": shape}))
+_narrow("softmax", "rows", lambda pick, shape: (lambda x: torch.softmax(x.float(), -1).to(x.dtype), {}))
+_narrow("rms_norm", "rows", lambda pick, shape: (_narrow_norm, {"weight": shape[-1:]}))
+_narrow("row_sum", "rows", lambda pick, shape: (lambda x: x.float().sum(-1), {}))
+_narrow("linear", "matrix", _narrow_linear)
+_narrow("widen", "any", lambda pick, shape: (lambda x: x.float() * 2, {}))
 
 
 @PRODUCTS.add("requantize", "quantised", "matrix", inside=False)

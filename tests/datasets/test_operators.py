@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from warploom.datasets.inputs import drawn, expression
+from warploom.datasets.judged import tensor_of
 from warploom.datasets.program import used
 from warploom.evaluation.graph_model import GraphModel
 from warploom.frontend.operators.operator import CATEGORIES, Given, Pick
@@ -48,7 +49,7 @@ def test_the_graph_means_the_function(name):
     graph = trace(call.function, given, name)
     assert not [n for n in graph.nodes if isinstance(n.op, (Extern, Random))]
     assert parse_graph(print_graph(graph)) == graph
-    arrays = [torch.from_numpy(drawn(expression(g, "own", 5, k))) for k, g in enumerate(given)]
+    arrays = [tensor_of(drawn(expression(g, "own", 5, k)), g.dtype) for k, g in enumerate(given)]
     wide = [a.double() if a.is_floating_point() else a for a in arrays]
     by_name = {i.name: k for k, i in enumerate(given)}
     with torch.no_grad():
@@ -56,6 +57,6 @@ def test_the_graph_means_the_function(name):
         inputs = used(graph, given)
         got = GraphModel(graph, {}).double()(*(wide[by_name[i.name.removesuffix("_t")] if i.name not in by_name else by_name[i.name]] for i in inputs))
     for a, b in zip(got, wanted if isinstance(wanted, (tuple, list)) else [wanted]):
-        rtol = 1e-3 if any(g.dtype == "float16" for g in given) else 1e-5
+        rtol = max({"float16": 1e-3, "bfloat16": 1e-2}.get(g.dtype, 1e-5) for g in given)
         atol = 1.0 if a.dtype == torch.int8 else 1e-5  # a tie of rounding is decided by precision
         torch.testing.assert_close(a.double(), b.double(), rtol=rtol, atol=atol, equal_nan=True)
