@@ -14,6 +14,7 @@ from .card import write_card
 from .check import check
 from .export import publish, write_forms
 from .run_sides import SHORT_US
+from .state import State
 
 
 def _guarded(as_json: bool, work: Callable[[], tuple[int, dict[str, Any], str]]) -> int:
@@ -38,21 +39,31 @@ def run_build(
 
     def work() -> tuple[int, dict[str, Any], str]:
         request = Request(Path(out), count, seed, resume, workers, tuple(models), tuple(avoid), tuple(operators))
-        state = build(request, _show)
         try:
-            pairs, rejects = publish(state, count)
-            write_forms(request.out)
-            write_card(request.out)
-        finally:
-            state.close()
+            state = build(request, _show)
+        except KeyboardInterrupt:
+            _published(State(request.out), count)
+            raise
+        pairs, rejects = _published(state, count)
         value = {"ok": True, "pairs": pairs, "rejects": rejects, "folder": str(request.out)}
         return 0, value, f"{pairs} pairs in {request.out} ({rejects} programs rejected)"
 
     try:
         return _guarded(as_json, work)
     except KeyboardInterrupt:
-        print("warploom: interrupted; --resume goes on", file=sys.stderr)
+        print("warploom: interrupted; what there is has been written, --resume goes on", file=sys.stderr)
         return 130
+
+
+def _published(state: State, count: int) -> tuple[int, int]:
+    """Writes all files of what there is, and closes the state. Returns (pairs, rejects)."""
+    try:
+        made = publish(state, count)
+        write_forms(state.folder)
+        write_card(state.folder)
+    finally:
+        state.close()
+    return made
 
 
 def _show(progress: Progress) -> None:

@@ -99,7 +99,7 @@ def families(rows: Sequence[tuple[str, Sequence[int]]]) -> list[str]:
             parent[n] = root(first[key])
         first.setdefault(key, n)
     heads = sorted(first.values())
-    matrix = np.array([rows[n][1] for n in heads], np.int64).reshape(len(heads), -1)
+    matrix = np.array([rows[n][1] for n in heads], np.int64)
     for k, n in enumerate(heads):
         alike = (matrix[:k] == matrix[k]).mean(1) >= NEAR if k else np.zeros(0, bool)
         for m in np.flatnonzero(alike):

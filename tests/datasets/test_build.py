@@ -77,6 +77,22 @@ def test_a_finished_build_is_not_done_again(made, tmp_path):
     assert not seen
 
 
+def test_an_interrupted_build_writes_what_there_is(made, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "copy"
+    shutil.copytree(made, folder)
+    for name in ("pairs.parquet", "README.md"):
+        (folder / name).unlink()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("warploom.datasets.command.build", interrupted)
+    assert run_build(str(folder), 9, 11, True, 1, False) == 130
+    assert len(read_rows(folder)) == 3 and "3 pairs" in (folder / "README.md").read_text()
+    assert run_build(str(tmp_path / "none"), 9, 11, False, 1, False) == 130  # before the first pair
+    assert read_rows(tmp_path / "none") == [] and "--resume goes on" in capsys.readouterr().err
+
+
 def test_one_build_at_a_time(tmp_path):
     state = State(tmp_path)
     with pytest.raises(Busy):
