@@ -417,7 +417,8 @@ def _planned(
     if settings.chosen is not None:
         scripts, decisions = ChainMap(dict(settings.chosen.scripts), scripts), Decisions(settings.chosen.decisions)  # type: ignore[arg-type]
         library, remarks = _around(settings.chosen, exported, machine, library)
-    module = plan(exported.graph, machine, Options(library=library, scripts=scripts, dump=settings.dump, decisions=decisions))
+    options = Options(library=library, scripts=scripts, dump=settings.dump, decisions=decisions, in_place=True)
+    module = plan(exported.graph, machine, options)
     code = printed(module, machine.isa)
     path = build(code, machine)
     runtime = load_library(code.layout, path, slots, settings.threads)

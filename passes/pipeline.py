@@ -29,6 +29,7 @@ from .scatter import lower_scatter, scatters
 from .schedule.script import NAMES, apply, parse_script, run_step
 from .separate import separate
 from .sketch import sketch
+from .state import writes_in_place
 
 Dump = Callable[[str, str], None]
 """Receives (stage name, text) after each pass."""
@@ -38,13 +39,15 @@ Dump = Callable[[str, str], None]
 class Options:
     """`library`: output name of a contraction or convolution -> why ATen's library runs it. `scripts`: naive kernel text (without its
     name) -> schedule script that replaces the sketch's (tuned or evolved). `schedule=False` leaves kernels naive. `decisions`: of the passes
-    over the graph (what is packed, what shares a kernel); what they ask is noted there."""
+    over the graph (what is packed, what shares a kernel); what they ask is noted there. `in_place`: state that receives a Scatter into itself is
+    written where it lives (the backend runs on the caller's own memory)."""
 
     library: Mapping[str, str] = field(default_factory=dict)
     scripts: Mapping[str, str] = field(default_factory=dict)
     schedule: bool = True
     dump: Dump | None = None
     decisions: Decisions = field(default_factory=Decisions)
+    in_place: bool = False
 
 
 def plan(graph: Graph, machine: Machine, options: Options | None = None) -> Module:
@@ -73,6 +76,11 @@ def plan(graph: Graph, machine: Machine, options: Options | None = None) -> Modu
         else:
             steps.append(Aten(step.node))
     views = _live_views(graph, fused)
+    for number, target in (writes_in_place(graph, steps, views) if options.in_place else {}).items():
+        node = steps[number].nodes[0]  # type: ignore[union-attr]
+        lowered = lower_scatter(node, f"k{number}_scatter", types, graph.dims, ranges, in_place=True)
+        steps[number] = _launch((node,), "scatter", lowered, machine, options, done)
+        views[node.outputs[0].name] = target
     prepare, rest = _hoist(steps, weights_alone(graph), views)
     return Module(graph.name, graph.dims, graph.inputs, rest, graph.outputs, graph.updates, types, views, prepare)
 

@@ -24,13 +24,13 @@ def scatters(node: Node, types: Mapping[str, TensorType]) -> bool:
 
 
 def lower_scatter(
-    node: Node, name: str, types: Mapping[str, TensorType], dims: tuple[Dim, ...], within: Mapping[str, Range]
+    node: Node, name: str, types: Mapping[str, TensorType], dims: tuple[Dim, ...], within: Mapping[str, Range], in_place: bool = False
 ) -> Lowered:
-    """The copy of the base, then the scatter in the order of its elements: the last of equals wins."""
+    """The copy of the base, then the scatter in the order of its elements: the last of equals wins. `in_place`: the output is the base."""
     op = node.op
     assert isinstance(op, Scatter)
     out = node.outputs[0].name
-    given = list(dict.fromkeys((op.base, op.index, op.src)))
+    given = list(dict.fromkeys((op.index, op.src) if in_place else (op.base, op.index, op.src)))
     params = [Buffer(x, types[x].dtype, types[x].shape, within=within.get(x)) for x in given]
     params.append(Buffer(out, types[out].dtype, types[out].shape))
     rank = len(types[out].shape)
@@ -40,7 +40,8 @@ def lower_scatter(
     to[op.axis] = _coordinate(op, types, within, here)
     value = Load(op.src, here)
     step: Stmt = Reduce(op.monoid, (Load(out, tuple(to)),), (value,)) if op.monoid else Store(out, tuple(to), value)
-    body = (*_nest(types[out].shape, copy), *_nest(types[op.index].shape, step))
+    copies = () if in_place else _nest(types[out].shape, copy)
+    body = (*copies, *_nest(types[op.index].shape, step))
     used = {v for b in params for e in (*b.shape, *(b.within or ())) for v in names(e)}
     return Lowered(Program(name, tuple(d for d in dims if d.name in used), tuple(params), body), (*given, out))
 

@@ -232,6 +232,46 @@ def test_a_cache_of_keys_and_values_lives_across_calls(tmp_path):
             assert close(model.keys, twin.keys) and close(model.values, twin.values)
         x, at = torch.randn(1, 32), torch.tensor([2])
         assert close(loaded(x, at), rest(x, at))  # with the rows that were there when it was saved
+    assert len(fast.runtime.layout.in_place) == 2 and not fast.runtime.layout.copies
+
+
+class OldValues(nn.Module):
+    """State whose old value is wanted after it was written, or which is an output."""
+
+    def __init__(self, returned):
+        super().__init__()
+        self.returned = returned
+        self.register_buffer("a", torch.arange(12.0).reshape(4, 3))
+
+    def forward(self, x, at):
+        before = self.a.clone()
+        self.a.index_copy_(0, at, x)
+        return self.a if self.returned else before * 2 + self.a.sum()
+
+
+@pytest.mark.parametrize("returned", [True, False])
+def test_old_values_of_state_are_kept_where_they_are_wanted(returned):
+    model = OldValues(returned)
+    x, at = torch.randn(1, 3), torch.tensor([2])
+    fast, twin = warploom.compile(model, (x, at)), copy.deepcopy(model)
+    for _ in range(2):
+        assert close(fast(x, at), twin(x, at)) and close(model.a, twin.a)
+        x = x + 1
+    assert not fast.runtime.layout.in_place
+
+
+def test_a_cache_that_is_an_argument_is_written_where_it_lives():
+    class Step(nn.Module):
+        def forward(self, x, at, cache):
+            cache.index_copy_(0, at, x * 2)
+            return cache.sum(0)
+
+    x, at, cache = torch.randn(2, 8), torch.tensor([1, 5]), torch.zeros(8, 8)
+    fast = warploom.compile(Step(), (x, at, cache))
+    assert not cache.any() and len(fast.runtime.layout.in_place) == 1
+    for given in (cache, torch.zeros(8, 16)[:, ::2]):  # the second is not dense: it is written back
+        want = given.clone().index_copy(0, at, x * 2)
+        assert close(fast(x, at, given), want.sum(0)) and close(given, want)
 
 
 def test_graph_breaks_go_through_dynamo(tmp_path):

@@ -45,6 +45,7 @@ class Layout:
     segments: tuple[Segment, ...]
     copies: tuple[tuple[str, str], ...]
     late: tuple[tuple[str, str], ...]
+    in_place: tuple[tuple[str, str], ...]
     scratch: tuple[Expr, ...] = ()
 
     @property
@@ -58,7 +59,8 @@ class Layout:
 
 
 def layout(module: Module) -> Layout:
-    """`copies`: updates (input, value) done by the entry; `late`: updates whose value is itself an input, done after them."""
+    """`copies`: updates (input, value) done by the entry; `late`: updates whose value is itself an input, done after them; `in_place`:
+    updates that a kernel has made in the input's memory."""
     inputs = tuple(i.name for i in module.inputs if i.role == "input")
     weights = tuple(i.name for i in module.inputs if i.role != "input")
     sharing = share(module)
@@ -69,11 +71,12 @@ def layout(module: Module) -> Layout:
     foreign = tuple(_foreign(module, made))
     table = (*inputs, *weights, *prepared, *fresh, *foreign)
     given = {*inputs, *weights}
-    late = tuple(u for u in module.updates if module.storage(u[1]) in given)
+    in_place = tuple(u for u in module.updates if module.storage(u[1]) == u[0])
+    late = tuple(u for u in module.updates if u not in in_place and module.storage(u[1]) in given)
     return Layout(
         module, inputs, weights, prepared, fresh, foreign, {name: n for n, name in enumerate(table)},
         {name: n for n, name in enumerate(sharing.temporaries)}, sharing, _segments(module, foreign),
-        tuple(u for u in module.updates if u not in late), late,
+        tuple(u for u in module.updates if u not in (*late, *in_place)), late, in_place,
     )  # fmt: skip
 
 

@@ -66,7 +66,8 @@ class Runtime:
             self._write_back(call)
         return [self._output(o, call) for o in call.bound.outputs]
 
-    def _prepare(self, args: Sequence[torch.Tensor]) -> _Call:
+    def _prepare(self, args: Sequence[torch.Tensor], apart: bool = False) -> _Call:
+        """`apart`: state that kernels write is a copy of the caller's."""
         dense = self._dense_inputs(args)
         threads = 1 if _forked else self.threads or torch.get_num_threads()
         bound = self._bounds.get((threads, *[t.shape for t in dense])) or self._bind(dense, threads)
@@ -78,7 +79,13 @@ class Runtime:
         table = self._table(
             *[t.data_ptr() for t in dense], *weights.addresses, *weights.kept_addresses, *[s.data_ptr() for s in fresh]
         )
-        return _Call(args, dense, weights, bound, threads, arena, fresh, table, {})
+        call = _Call(args, dense, weights, bound, threads, arena, fresh, table, {})
+        if apart:
+            for target, _ in self.layout.in_place:
+                slot = self.layout.slots[target]
+                call.made[target] = [*dense, *weights.tensors][slot].clone()
+                table[slot] = call.made[target].data_ptr()
+        return call
 
     # -------------------------------------------------------------------------------------------- inputs and weights
     def _dense_inputs(self, args: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -110,7 +117,7 @@ class Runtime:
         with torch.no_grad():
             for target, value in late:
                 owned[slots[target]].copy_(value.view(owned[slots[target]].shape))
-            for target, _ in self.layout.copies:
+            for target, _ in (*self.layout.copies, *self.layout.in_place):
                 source, home = current[slots[target]], owned[slots[target]]
                 if source.data_ptr() != home.data_ptr():
                     home.copy_(source)
@@ -142,16 +149,16 @@ class Runtime:
 
     def stepper(self, args: Sequence[torch.Tensor]) -> Callable[[int, int], None]:
         """Runs any range of the module's launches on one call's memory, again and again: for timing. Updates are left out."""
-        return functools.partial(self._run, self._prepare(args))
+        return functools.partial(self._run, self._prepare(args, apart=True))
 
     def profile(self, args: Sequence[torch.Tensor], repeats: int = 5) -> list[float]:
         """Median seconds of each step of the module, run one by one in order on a call's own memory; CPU seconds on one thread. Updates are
         left out."""
         seconds: list[list[float]] = [[] for _ in self.layout.module.steps]
-        nothing = functools.partial(self._run, self._prepare(args), 0, 0)
+        nothing = functools.partial(self._run, self._prepare(args, apart=True), 0, 0)
         idle = min(self._timed(nothing) for _ in range(5))
         for _ in range(repeats):
-            call, launch = self._prepare(args), 0
+            call, launch = self._prepare(args, apart=True), 0
             with torch.no_grad(), torch.autocast("cpu", enabled=False):
                 for number, step in enumerate(self.layout.module.steps):
                     if isinstance(step, Launch):
