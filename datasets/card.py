@@ -98,12 +98,11 @@ def _plots(rows: Sequence[dict], rejects: Sequence[dict]) -> dict[str, str]:
     lengths = [float(len(r["c_source"].splitlines())) for r in rows]
     cuda = [float(len(r["cuda_source"].splitlines())) for r in rows]
     speedups = [r["times"]["speedup"] for r in rows if r["times"]["c_us"] >= SHORT_US]
-    total = Counter(json.loads(r["operators"])[0] if r["operators"] != "[]" else "" for r in rejects)
     yields = [("pairs", float(len(rows))), *((f"rejected: {r}", float(n)) for r, n in Counter(x["code"] for x in rejects).items())]
     return {
         "categories": bars("Pairs by category", [(k, float(n)) for k, n in categories.most_common()]),
         "cuda_lines": bars("Lines of the CUDA side", histogram(cuda, (0, 20, 40, 80, 160, 320, 640))),
         "c_lines": bars("Lines of the C side", histogram(lengths, (0, 50, 100, 200, 400, 800, 1600))),
         "speedups": bars("C side over its naive form", histogram(speedups, (0, 0.9, 1.1, 1.5, 2, 4, 8, 16), "x")),
-        "yield": bars("Programs by outcome", yields + [(f"first operator {k}", float(n)) for k, n in total.most_common(5) if k]),
+        "yield": bars("Programs by outcome", yields),
     }

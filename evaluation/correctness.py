@@ -100,6 +100,7 @@ def compare(at: int, got: np.ndarray, argument: Argument, wanted: Output, poison
         error[np.isnan(error)] = np.inf
         ratio = error / wanted.tolerance.reshape(-1)
     ratio[np.isnan(ratio)] = np.inf
+    ratio[same | edge | unsure] = 0  # also where the allowance itself is no number
     ratio[np.isinf(wanted.tolerance.reshape(-1))] = 0  # honest float32 may give anything there
     return _worst(at, ratio, error, values, value, wanted, got, argument, poisoned)
 

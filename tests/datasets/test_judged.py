@@ -85,3 +85,13 @@ def test_a_program_that_shows_nothing_is_refused():
     graph = parse_graph("def f(x: f32[64]):\n    y: f32[64] = map(x[i0] * 0.0)\n    return y,\n")
     made = make_pair(Program(graph, (Given("x", (64,)),), "grown", ("zero",)), 1)
     assert isinstance(made, Refusal) and made.code == "weak-test"
+
+
+def test_what_is_no_number_on_both_sides_is_right(tmp_path):
+    """Single elements are made larger than all others: out of the domain of asin."""
+    graph = parse_graph("def f(x: f32[16, 24]):\n    y: f32[16, 24] = map(asin(x[i0, i1]))\n    return y,\n")
+    program = Program(graph, (Given("x", (16, 24), "float32", "unit"),), "elementwise", ("asin",))
+    with Judging(program, 7) as judging:
+        assert any(c.family.startswith("touch") for c in judging.cases.drawn)
+        answer = judging.answer(_built(plain_c(graph, plans.naive_c(graph)), tmp_path), twice=False)
+    assert answer.accepted, answer.findings
