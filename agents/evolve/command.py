@@ -27,7 +27,7 @@ from .gpu import GPUS, Emulation, write_source
 from .judged import Bench, Judging, reasons
 from .result import header, write_best, write_code, write_pack, write_winner
 from .search import Accepted, Budgets, Listener, Outcome, Search
-from .state import Json, NotRecorded, State
+from .state import FOUND, Json, NotRecorded, State
 from .subject import Subject, read_subject
 from .view import listener
 
@@ -136,23 +136,22 @@ def _knowledge(request: Request, state: State) -> Knowledge:
 
 # ------------------------------------------------------------------------------------------------ the end
 def finish(request: Request, search: Search, made: Outcome, state: State, bench: Judging | Emulation, folder: Path) -> Json:
-    """Race what was accepted once more against the default, judge the winner on fresh seeds, write the folder."""
+    """Race what was accepted once more against the default, then against eager and Inductor; judge the winner on fresh seeds; write the
+    folder."""
     subject, default = search.subject, made.accepted[0]
-    winner = _last_race(search, made, state)
-    strategy = aligned(winner.individual.candidate, default.individual.candidate, subject.machine)
+    winner, ended = _compared(request, search, _last_race(search, made, state), default, state)
     while True:
         verdict = _last_verdict(subject, winner, state, bench)
         if verdict.accepted or winner is default:
             break
         print(f"the judge takes the winner back: {reasons(verdict)}", file=sys.stderr)
         made.accepted.remove(winner)
-        winner = made.accepted[-1]
-        strategy = aligned(winner.individual.candidate, default.individual.candidate, subject.machine)
+        winner, ended = _compared(request, search, made.accepted[-1], default, state)
     if made.written is not None and made.written.speedup > (verdict.speedup or 0.0) and verdict.accepted:
         return _written_best(request, search, made, verdict, state, folder)
+    strategy = aligned(winner.individual.candidate, default.individual.candidate, subject.machine)
     if search.gpu:
         return _modelled_best(request, search, made, winner, strategy, verdict, state, folder)
-    ended = _contest(request, search, winner, default, state)
     over = float(ended["over_default"]) if winner is not default else 1.0  # type: ignore[arg-type]
     if winner is not default:
         strategy = replace(strategy, evidence=(Evidence(subject.problem.name, round(over, 3), run_id(state), subject.machine.name),))
@@ -161,6 +160,16 @@ def finish(request: Request, search: Search, made: Outcome, state: State, bench:
     fields = _fields(request, search, made, winner, strategy, verdict, ended, over, state)
     fields["source_file"] = write_winner(folder, subject, winner.individual.candidate, strategy, verdict, request.command)
     return write_best(folder, fields)
+
+
+def _compared(request: Request, search: Search, winner: Accepted, default: Accepted, state: State) -> tuple[Accepted, Json]:
+    """The winner with the last comparison; the default where it turns out no slower."""
+    if search.gpu:
+        return winner, {}
+    ended = _contest(request, search, winner, default, state)
+    if winner is not default and float(ended["over_default"]) < 1.0:  # type: ignore[arg-type]
+        return default, _contest(request, search, default, default, state)
+    return winner, ended
 
 
 def _modelled_best(
@@ -293,4 +302,5 @@ def _learn(search: Search, made: Outcome, state: State) -> None:
         s = general(own.candidate.strategy, own.candidate, subject.machine)
         if s.choices:
             out.append(replace(s, name=", ".join(f"{n} = {v}" for n, v in s.choices), expected=round(1 / own.ratio, 2), evidence=(seen,)))
+            state.tell(FOUND, {own.key: {"strategy": print_strategy(out[-1]), "ratio": own.ratio}})
     write_back(out)

@@ -19,6 +19,8 @@ FILE = "state.sqlite"
 RECORD = "warploom evolve run"
 ASKED = ("machine", "knowledge", "measured", "verdict", "confirmed", "decision", "contest", "answer", "arrival")
 """What a run asks for: a replay needs nothing else."""
+FOUND = "found"
+"""Program key -> the strategy in general form that was written back, and its ratio."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS told (kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (kind, key));
@@ -120,7 +122,8 @@ class State:
 def write_record(folder: Path, out: Path) -> None:
     """What a run was told, as one JSON file that `State(replay=...)` takes: times, verdicts and answers, no programs. Raises Unreadable."""
     db = _opened(folder / FILE, make=False)
-    rows = db.execute(f"SELECT kind, key, value FROM told WHERE kind IN ({','.join('?' * len(ASKED))}) ORDER BY rowid", ASKED).fetchall()
+    kinds = (*ASKED, FOUND)
+    rows = db.execute(f"SELECT kind, key, value FROM told WHERE kind IN ({','.join('?' * len(kinds))}) ORDER BY rowid", kinds).fetchall()
     settings = dict(db.execute("SELECT name, value FROM setting").fetchall())
     db.close()
     told = [[kind, key, json.loads(value)] for kind, key, value in rows]
