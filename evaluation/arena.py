@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+NAME = "warploom-arena"
 PAGE = 4096
 _F_ADD_SEALS, _F_SEAL_SHRINK, _F_SEAL_GROW, _F_SEAL_WRITE, _F_SEAL_SEAL = 1033, 2, 4, 8, 1
 PATTERN = 0xFF  # NaN in every float type: a read beside a buffer shows in the result
@@ -71,7 +72,7 @@ class Arena:
 
     def __init__(self, layout: Layout):
         self.layout = layout
-        self.fd = os.memfd_create("arena", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+        self.fd = os.memfd_create(NAME, os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
         os.ftruncate(self.fd, layout.size)
         fcntl.fcntl(self.fd, _F_ADD_SEALS, _F_SEAL_SHRINK | _F_SEAL_GROW | _F_SEAL_SEAL)
         self._map = mmap.mmap(self.fd, layout.size)

@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .arena import PAGE, Arena
+from .arena import NAME, PAGE, Arena
 from .sandbox import kill
 from .verdict import Finding
 
@@ -51,6 +51,7 @@ class Contained:
     threads: tuple[int, int] = (0, 0)
     _closed: bool = field(default=False)
     _used_ns: int = 0
+    _mapped: list[str] = field(default_factory=list)
 
     def wait_ready(self, timeout: float) -> None:
         """Waits until the candidate is loaded. Raises `Ended`."""
@@ -60,6 +61,7 @@ class Contained:
         line = self._line(time.perf_counter() + timeout, timeout, "loading")
         if line != "ready":
             raise Ended(self._told(line, "while loading"))
+        self._mapped = self._mappings()
 
     def run(self, first: int, last: int, timeout: float, stirred: bool = False) -> float:
         """Calls the kernel once on each slot of `first..last-1`; returns the seconds that took. Raises `Ended`.
@@ -96,8 +98,10 @@ class Contained:
         return words[2] if len(words) > 2 else ""
 
     def leftovers(self) -> Finding | None:
-        """What still lives or works after a call has returned: other threads, processes, or work in the background."""
+        """What still lives or works after a call has returned: other threads, processes, or work in the background; fences that are gone."""
         tasks = self._tasks()
+        if self._mapped and self._mappings() not in ([], self._mapped):
+            return Finding("out-of-bounds", "it has mapped its buffers, or the fences between them, anew")
         if self.threads[0] > 0:
             return Finding("sandbox-violation", f"{self.threads[0]} threads were left running at return")
         if self.threads[1] >= 0 and tasks and len(tasks) > 1 + self.threads[1]:
@@ -243,6 +247,11 @@ class Contained:
             return os.listdir(f"/proc/{self.pid}/task") if self.pid else []
         except OSError:
             return []
+
+    def _mappings(self) -> list[str]:
+        """Ranges and rights of the shared memory in its address space; none where this user may not look."""
+        lines = _read(f"/proc/{self.pid}/maps").splitlines()
+        return [" ".join(line.split()[:2]) for line in lines if NAME in line]
 
     def _children(self) -> bool:
         return any(_read(f"/proc/{self.pid}/task/{task}/children").strip() for task in self._tasks())

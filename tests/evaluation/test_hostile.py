@@ -74,6 +74,8 @@ CPP_BODIES = {
     "ptrace": ("spoilt = ptrace(PTRACE_ATTACH, getppid(), 0, 0) == 0;", VIOLATION),
     "fills the disk": ('FILE* f = fopen("/tmp/full", "w"); for (;;) fputs("full", f);', VIOLATION),
     "shell": ('spoilt = system("true") == 0;', VIOLATION),
+    "maps the fence anew": ("mmap((void*)(((size_t)(y + 64) + 4095) & ~(size_t)4095), 4096, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);", {"out-of-bounds"}),
+    "hides faults": ("signal(SIGSEGV, SIG_IGN);", VIOLATION),
     "endless": ("volatile bool on = true; while (on);", {"timeout"}),
     "stack": (
         "struct R { static int f(int n) { volatile char c[4096]; c[0] = n; return f(n + 1) + c[0]; } }; spoilt = R::f(0);",
