@@ -45,9 +45,20 @@ class Candidate:
         return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
     @property
+    def effective(self) -> Strategy:
+        """The strategy without decisions that change nothing here; those for a class of kernels or any node stay as they are."""
+        choices = {n: v for n, v in self.strategy.choices if ANY in n}
+        return self.strategy.with_choices({**choices, **told_apart(dict(self.strategy.choices), self.space)})
+
+    @property
     def scripts(self) -> dict[str, str]:
         """{kernel key: script}: what `compile` needs to make the same kernels."""
         return {kernel_key(k.naive): k.script for k in self.kernels.values()}
+
+
+def told_apart(choices: Mapping[str, int], space: Space) -> dict[str, int]:
+    """Without the decisions that are the rule's own, or that this program does not ask."""
+    return {n: v for n, v in sorted(choices.items()) if n in space and v != space[n][0]}
 
 
 class Workshop:

@@ -299,7 +299,7 @@ def _learn(search: Search, made: Outcome, state: State) -> None:
     for i in dict.fromkeys(i.key for i in helped):
         own = next(x for x in helped if x.key == i)
         seen = Evidence(subject.problem.name, round(1 / own.ratio, 3), run_id(state), subject.machine.name)
-        s = general(own.candidate.strategy, own.candidate, subject.machine)
+        s = general(own.candidate.effective, own.candidate, subject.machine)
         if s.choices:
             out.append(replace(s, name=", ".join(f"{n} = {v}" for n, v in s.choices), expected=round(1 / own.ratio, 2), evidence=(seen,)))
             state.tell(FOUND, {own.key: {"strategy": print_strategy(out[-1]), "ratio": own.ratio}})

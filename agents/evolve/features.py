@@ -101,7 +101,7 @@ _CLAIMS: dict[str, tuple[str, Callable[[Features], int]]] = {
 
 def aligned(candidate: Candidate, default: Candidate, machine: Machine) -> Strategy:
     """The candidate's strategy, its words corrected where the program does something else, its class filled in."""
-    strategy = candidate.strategy
+    strategy = candidate.effective
     now = {role: features(k, machine) for role, k in candidate.kernels.items()}
     before = {role: features(k, machine) for role, k in default.kernels.items()}
     changed = {role: f for role, f in now.items() if before.get(role) != f}

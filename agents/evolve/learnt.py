@@ -16,7 +16,7 @@ import numpy as np
 
 from ..strategy import GRAPH_MARK, Strategy
 from .board import Board, Individual
-from .candidate import Space
+from .candidate import Space, told_apart
 
 NOISE = 0.06
 """Of a logarithm of a time that the sum does not explain."""
@@ -25,11 +25,6 @@ WORST = 0.5
 DRAWS = 150
 Choices = dict[str, int]
 Feature = tuple[tuple[str, int], ...]
-
-
-def told_apart(choices: Mapping[str, int], space: Space) -> Choices:
-    """Without the decisions that are the rule's own, or that this program does not ask."""
-    return {n: v for n, v in sorted(choices.items()) if n in space and v != space[n][0]}
 
 
 def features(choices: Mapping[str, int]) -> list[Feature]:
