@@ -34,6 +34,8 @@ KINDS = {"operator": 0.42, "grown": 0.36, "mutated": 0.15, "model": 0.07}
 CANDIDATES = 3
 """Programs that are drawn for each that goes on."""
 _TRIES = 60
+_TURNS = 8
+"""Draws after which another kind and smaller shapes are tried."""
 
 
 @dataclass
@@ -94,8 +96,11 @@ def propose(seed: int, number: int, coverage: Coverage, sources: Sources | None 
     rng = np.random.Generator(np.random.PCG64([seed, number]))
     skipped: Counter[str] = Counter()
     found: list[Drawn] = []
+    kind = ""
     for turn in range(_TRIES):
-        made = _attempt(rng, coverage, sources, 0.5 ** (turn // 8))
+        if turn % _TURNS == 0 and not found:
+            kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))  # all that compete are of one kind: each keeps its share
+        made = _attempt(kind, rng, coverage, sources, 0.5 ** (turn // _TURNS))
         if isinstance(made, str):
             skipped[made] += 1
             continue
@@ -125,9 +130,8 @@ def _unwanted(graph: Graph, keys: Keys, coverage: Coverage) -> str:
     return ""
 
 
-def _attempt(rng: np.random.Generator, coverage: Coverage, sources: Sources, scale: float) -> Program | str:
-    """A program, or why there is none this time."""
-    kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
+def _attempt(kind: str, rng: np.random.Generator, coverage: Coverage, sources: Sources, scale: float) -> Program | str:
+    """A program of the kind, or why there is none this time."""
     pick = Pick(rng, scale)
 
     def choose(operators: Iterable[Operator]) -> Operator:
