@@ -68,6 +68,8 @@ def shrunk(launch: Launch) -> tuple[Program, Program] | None:
 
 def _touched(b: Buffer, programs: Iterable[Program]) -> Buffer:
     """The buffer with as much of its first dim as both programs touch; its elements lie where they lay."""
+    if not b.shape:
+        return b
     most = 0
     for p in programs:
         for s, scope in scopes(p):
