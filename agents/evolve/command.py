@@ -120,6 +120,7 @@ def _evolved(request: Request, budgets: Budgets, state: State, subject: Subject,
         )
         told.accepted = lambda a: keep(request, search, a, state, folder)  # type: ignore[method-assign]
         made = search.run()
+        search.proposer.close()
         best = finish(request, search, made, state, bench, folder)
     finally:
         bench.close()

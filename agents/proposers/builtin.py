@@ -48,6 +48,9 @@ class Builtin:
     def spent(self) -> Spent:
         return NOTHING
 
+    def close(self) -> None:
+        """Nothing is under way."""
+
     def _known(self, board: Board, want: int) -> list[Proposal]:
         fits = [s for s in board.known if board.is_new(s)]
         return [Proposal(s, "knowledge", (board.default.key,)) for s in fits[: max(1, want // 2)]]

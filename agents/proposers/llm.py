@@ -77,6 +77,9 @@ class Llm:
     def spent(self) -> Spent:
         return Spent(self.tokens, self.cost, self.calls)
 
+    def close(self) -> None:
+        """Every answer was waited for."""
+
     # ---- asking ----
     def answer(self, messages: list[dict[str, str]]) -> str:
         """The text of one answer; empty where the model was silent."""

@@ -5,6 +5,7 @@ When an answer arrived is part of what the run was told, so that a replay takes 
 
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -13,6 +14,9 @@ from ..evolve.state import State
 from .builtin import Builtin
 from .llm import PATIENCE, Llm, read_answer
 from .proposer import Spent
+
+LAST_WAIT = 10.0
+"""Seconds."""
 
 
 @dataclass
@@ -51,5 +55,9 @@ class Mixed:
         return self._asked is not None and self._asked.done()
 
     def close(self) -> None:
-        """Wait for nothing."""
+        """An answer that is still coming is waited for a little and paid for, used or not."""
+        if self._asked is not None:
+            with contextlib.suppress(TimeoutError):
+                self.llm.taken(self._asked.result(LAST_WAIT))
+                self._asked = None
         self._pool.shutdown(wait=False, cancel_futures=True)

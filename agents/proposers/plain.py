@@ -30,6 +30,9 @@ class Random:
     def spent(self) -> Spent:
         return NOTHING
 
+    def close(self) -> None:
+        """Nothing is under way."""
+
 
 @dataclass(frozen=True)
 class Hill:
@@ -43,3 +46,6 @@ class Hill:
 
     def spent(self) -> Spent:
         return NOTHING
+
+    def close(self) -> None:
+        """Nothing is under way."""

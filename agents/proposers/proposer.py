@@ -28,5 +28,9 @@ class Proposer(Protocol):
         """Used so far."""
         ...
 
+    def close(self) -> None:
+        """The run is over: what is under way is settled, so that `spent` is all of it."""
+        ...
+
 
 NOTHING = Spent()

@@ -57,6 +57,14 @@ def test_accounting_is_exact(run):
     assert made.stopped == "nothing new"
 
 
+def test_an_answer_that_comes_last_is_paid_for(run):
+    model = Scripted([GOOD], tokens=123, cost=0.25)
+    search = run("late", proposer=lambda state: Mixed(Llm(model, state, "task"), state), seconds=60.0, evaluations=4)
+    search.run()
+    search.proposer.close()
+    assert (search.proposer.spent().calls, search.proposer.spent().tokens) == (len(model.asked), 123 * len(model.asked)) != (0, 0)
+
+
 def test_the_model_s_budget_holds(run):
     model = Scripted([GOOD, CODE, USELESS], tokens=100)
     search = run("tokens", proposer=lambda state: Llm(model, state, "task", Budget(max_tokens=250)), seconds=60.0)
