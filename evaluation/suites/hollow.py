@@ -5,6 +5,9 @@ Hollow: nothing written, constants, an input copied, or outputs that do not depe
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import numpy as np
 
 from ..contained import Ended
@@ -12,7 +15,9 @@ from ..correctness import poison
 from ..workers import NativeMaker
 from .code_reference import CodeReference
 
-_CHANGES = 16
+_CHANGES, _TRIES, _TRIES_S, _OFTEN = 16, 400, 2.0, 0.25
+Arrays = list[np.ndarray]
+Run = Callable[[Arrays], Arrays]
 
 
 def hollow(reference: CodeReference, maker: NativeMaker, threads: int) -> str:
@@ -34,8 +39,8 @@ def hollow(reference: CodeReference, maker: NativeMaker, threads: int) -> str:
 
 
 def reads_inputs(reference: CodeReference, maker: NativeMaker, threads: int) -> bool:
-    """True where most single changes that move the right outputs move some element of the answer's, be it the wrong one."""
-    inputs, rng = reference.inputs_of(reference.own, 24), np.random.default_rng(25)
+    """True where of each input single changes that move the right outputs often move some element of the answer's, be it the wrong one."""
+    inputs = reference.inputs_of(reference.own, 24)
     free = [i for i, x in enumerate(inputs) if x.dtype.kind == "f" and x.size]
     try:
         contained = maker.start((None,) * len(reference.signature.arguments), 2, threads)
@@ -43,20 +48,32 @@ def reads_inputs(reference: CodeReference, maker: NativeMaker, threads: int) -> 
         return False
     try:
         before, right = _call(contained, reference, inputs, "finite"), reference.exact(inputs)
-        felt = moved = 0
-        for n in range(_CHANGES if free else 0):
-            which = free[n % len(free)]
-            changed = [x.copy() if i == which else x for i, x in enumerate(inputs)]
-            changed[which].reshape(-1)[rng.integers(0, changed[which].size)] *= np.float32(1.5)
-            if all(_same(a, b) for a, b in zip(right, reference.exact(changed))):
-                continue
-            felt += 1
-            moved += not all(_same(a, b) for a, b in zip(before, _call(contained, reference, changed, "finite")))
-        return felt > 0 and moved >= 0.7 * felt
+        counts = [_felt(lambda x: _call(contained, reference, x, "finite"), before, reference.exact, right, inputs, i) for i in free]
+        told = [(felt, moved) for felt, moved in counts if felt]
+        return bool(told) and all(moved >= _OFTEN * felt for felt, moved in told)
     except Ended:
         return False
     finally:
         contained.close()
+
+
+def _felt(answer: Run, before: Arrays, exact: Run, right: Arrays, inputs: Arrays, which: int) -> tuple[int, int]:
+    """How many single changes of one input move the right outputs, and how many of these the answer's. Most elements may not matter at all:
+    it tries many, as far as time allows."""
+    rng, started, felt, moved = np.random.default_rng(25), time.perf_counter(), 0, 0
+    for n in range(_TRIES):
+        if felt >= _CHANGES or (n >= _CHANGES and time.perf_counter() - started > _TRIES_S):
+            break
+        changed = [x.copy() if i == which else x for i, x in enumerate(inputs)]
+        changed[which].reshape(-1)[rng.integers(0, changed[which].size)] *= np.float32(1.5)
+        if not _all_same(right, exact(changed)):
+            felt += 1
+            moved += not _all_same(before, answer(changed))
+    return felt, moved
+
+
+def _all_same(a: Arrays, b: Arrays) -> bool:
+    return all(_same(x, y) for x, y in zip(a, b))
 
 
 def _call(contained, reference: CodeReference, inputs: list[np.ndarray], kind: str) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ from handmade import RECORDS
 from warploom.evaluation.suites.probes import HOSTILE, probes
 from warploom.evaluation.suites.probing import probe
 from warploom.evaluation.suites.read import read_suite
+from warploom.evaluation.suites.score import Scorer
 
 
 def named(record, inputs, right) -> list[str]:
@@ -30,6 +31,18 @@ def test_what_is_right_for_a_record_is_left_out(suite):
 def test_every_wrong_answer_is_classed_rightly(judge, suite, turn):
     rows = probe(suite.records[1 + turn % 2], judge, turn)
     assert len(rows) >= 9 and all(r["rightly"] for r in rows), [r for r in rows if not r["rightly"]]
+
+
+def test_rows_moved_of_a_small_part_of_the_input(judge, tmp_path):
+    """Most elements do not matter: that few of them move the answer does not say that it reads too little."""
+    c = "void work(float* x, float* y) {\n  for (int32_t i = 0; i < 20; ++i) y[i] = x[(i / 10) * 400 + i % 10 + 17] * 2.0f;\n}\n"
+    record = {**RECORDS[0], "c_code": c, "ir_code": "", "input_shape": [[60, 60]], "output_shape": [[2, 10]]}
+    (tmp_path / "One.json").write_text(json.dumps([record]))
+    one = read_suite(tmp_path).records[0]
+    moved = c.replace("work", "own") + "void work(float* x, float* y) { own(x, y); memmove(y + 10, y, 40); }"
+    assert Scorer(judge).score(one, moved).verdict == "wrong-result"
+    unread = c.replace("(i / 10) * 400 + i % 10", "0")
+    assert Scorer(judge).score(one, unread).verdict in {"hollow", "partial-read"}
 
 
 def test_the_command(tmp_path, capsys):
