@@ -76,7 +76,7 @@ def test_wrong_numbers_of_the_printer_are_reduced(plant):
     plant(lambda p, text: text.replace(" - ", " + "))
     found = case().check()
     assert found.kind == "wrong" and "expected" in found.message
-    small = Reducer(found, 60).reduce(case())
+    small = Reducer(found, 400).reduce(case())
     assert isinstance(small, KernelCase) and small.check().kind == "wrong"
     lines = print_program(small.program).splitlines()
     assert len(lines) <= 3 and "-" in lines[-1] and not small.script
@@ -87,7 +87,7 @@ def test_wrong_numbers_of_a_step_are_reduced(monkeypatch):
     monkeypatch.setattr(loops._Parts, "cut", lambda self: tuple(replace(s, lo=loops.add(s.lo, 1)) for s in real(self)))
     found = case().check()
     assert found.kind == "step"
-    small = Reducer(found, 60).reduce(case())
+    small = Reducer(found, 400).reduce(case())
     assert isinstance(small, KernelCase) and small.script.count("split") == 1 and "tail=cut" in small.script and ";" not in small.script
     assert len(print_program(small.program).splitlines()) <= 6
 
@@ -97,7 +97,7 @@ def test_refused_code_and_crashes_are_reduced(plant):
     plant(lambda p, text: text.replace("max", "no_such_function") if "max(" in print_program(p) else text)
     found = case(script="").check()
     assert found.kind == "build" and "no_such_function" in found.message
-    small = Reducer(found, 60).reduce(case(script=""))
+    small = Reducer(found, 400).reduce(case(script=""))
     assert len(print_program(small.program).splitlines()) <= 3 and "max" in print_program(small.program)
 
 
@@ -138,7 +138,7 @@ def test_graphs_replay():
 @pytest.mark.long
 def test_a_failing_model_becomes_a_small_file(plant, tmp_path):
     plant(lambda p, text: text.replace("exp(", "exp2(") if "exp(" in print_program(p) else text)
-    found = failure.reduced(exported(), Options(), 40)
+    found = failure.reduced(exported(), Options(), 400)
     assert found is not None and found.outcome.kind == "wrong"
     command = found.write(tmp_path / "failure.txt")
     text = (tmp_path / "failure.txt").read_text()
