@@ -116,7 +116,7 @@ def _evolved(request: Request, budgets: Budgets, state: State, subject: Subject,
     try:
         known = _knowledge(request, state)
         search = Search(
-            subject, proposer(request.proposer, request.model, state, subject_text, budgets.tokens, budgets.cost_usd), state, budgets, bench, request.seed, request.threads, known, listener=told
+            subject, proposer(request.proposer, request.model, state, subject_text, budgets.tokens, budgets.cost_usd, budgets.seconds), state, budgets, bench, request.seed, request.threads, known, listener=told
         )
         told.accepted = lambda a: keep(request, search, a, state, folder)  # type: ignore[method-assign]
         made = search.run()

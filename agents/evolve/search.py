@@ -120,6 +120,7 @@ class Search:
         self._judged_at = 0.0
         self._model = launch_seconds if self.gpu else predict
         self._idle = 0
+        self._pace = 0.0
         self.beaten = self.late = False
         self._small: dict[tuple[str, str], str | None] = {}
 
@@ -186,7 +187,8 @@ class Search:
 
     def _generation(self) -> None:
         board, outcome = self.board, self.outcome
-        want = min(BATCH, self.budgets.evaluations - outcome.evaluations) if self.budgets.evaluations else BATCH
+        want = self._wanted()
+        begin = self.state.seconds
         proposals = self.proposer.propose(board, max(1, want))
         free = [p for p in proposals if p.strategy.code][:MOST_FREE]
         fresh = self._fresh([p for p in proposals if not p.strategy.code])[: max(1, want)]
@@ -196,10 +198,23 @@ class Search:
         board.generation += 1
         outcome.generations = board.generation
         self._idle = 0 if fresh or free else self._idle + 1
+        if fresh:
+            self._pace = (self.state.seconds - begin) / len(fresh)
         if board.best.key != before:
             self._look()
         self._accept(not proposals)
         self.listener.generation(board, outcome, self.state)
+
+    def _wanted(self) -> int:
+        """Candidates of this generation: as many as the time that is left allows at the pace of the last one."""
+
+        def make(keys: Sequence[str]) -> dict[str, Json]:
+            left = self.budgets.seconds - self.reserve_s - self.state.seconds
+            return {keys[0]: {"most": max(1, min(BATCH, int(left / self._pace) if self._pace else BATCH))}}
+
+        key = str(self.board.generation)
+        most = int(self.state.ask("batch", [key], make)[key]["most"])  # type: ignore[arg-type]
+        return min(most, self.budgets.evaluations - self.outcome.evaluations) if self.budgets.evaluations else most
 
     # ---- from proposals to candidates ----
     def _fresh(self, proposals: Sequence[Proposal]) -> list[tuple[Proposal, Candidate]]:

@@ -17,7 +17,7 @@ from ...ir.diagnostic import Unreadable, WarploomError
 
 FILE = "state.sqlite"
 RECORD = "warploom evolve run"
-ASKED = ("machine", "knowledge", "measured", "verdict", "confirmed", "decision", "contest", "answer", "arrival")
+ASKED = ("machine", "knowledge", "measured", "verdict", "confirmed", "decision", "batch", "contest", "answer", "arrival")
 """What a run asks for: a replay needs nothing else."""
 FOUND = "found"
 """Program key -> the strategy in general form that was written back, and its ratio."""

@@ -18,8 +18,8 @@ class NoProposer(WarploomError):
     code = "WL-E085"
 
 
-def proposer(name: str, model: str | None, state: State, task: str, tokens: int = 0, cost_usd: float = 0.0) -> Proposer:
-    """`task`: the problem's source; `tokens`, `cost_usd`: bounds for the model (0: none). Raises NoProposer, MissingTool."""
+def proposer(name: str, model: str | None, state: State, task: str, tokens: int = 0, cost_usd: float = 0.0, seconds: float = 1e9) -> Proposer:
+    """`task`: the problem's source; `tokens`, `cost_usd`: bounds for the model (0: none); `seconds` of the run. Raises NoProposer, MissingTool."""
     if name == "builtin":
         return Builtin()
     if name in _PLAIN:
@@ -32,5 +32,5 @@ def proposer(name: str, model: str | None, state: State, task: str, tokens: int 
     from .llm import Llm
     from .mixed import Mixed
 
-    llm = Llm(Litellm(model), state, task, Budget(cost_usd or None, tokens or None))
+    llm = Llm(Litellm(model), state, task, Budget(cost_usd or None, tokens or None), seconds=seconds)
     return llm if name == "llm" else Mixed(llm, state)

@@ -41,7 +41,8 @@ class Model(Protocol):
 
 @dataclass
 class Llm:
-    """`task`: the problem's source, for prompts; `empty`: answers in a row that gave nothing."""
+    """`task`: the problem's source, for prompts; `seconds`: of the run, half of what is left of it is the longest that an answer is waited for;
+    `empty`: answers in a row that gave nothing."""
 
     model: Model
     state: State
@@ -52,6 +53,7 @@ class Llm:
     tokens: int = 0
     cost: float = 0.0
     empty: int = 0
+    seconds: float = 1e9
     _feedback: list[str] = field(default_factory=list)
     _reported: int = 0
 
@@ -99,7 +101,9 @@ class Llm:
         before = self.budget.tokens, self.budget.cost
         note = ""
         try:
-            reply = self.model.ask(messages, self.sampling, self.budget, lambda *_: None)
+            patience = max(2.0, 0.5 * (self.seconds - self.state.seconds) / (1 + self.sampling.retries))
+            sampling = replace(self.sampling, timeout_s=min(self.sampling.timeout_s, patience))
+            reply = self.model.ask(messages, sampling, self.budget, lambda *_: None)
             text = reply.text
         except BudgetSpent as error:
             text, note, self.empty = "", error.message, PATIENCE
