@@ -217,6 +217,13 @@ class TrialsRequest:
     budget: str | None = None
     methods: str | None = None
 
+    @property
+    def command(self) -> str:
+        """What repeats it."""
+        parts = ["warploom bench evolve --suite DIR"]
+        parts += [f'--{name} "{value}"' for name, value in (("only", self.only), ("budget", self.budget), ("methods", self.methods)) if value]
+        return " ".join([*parts, f"--evaluations {self.evaluations} --seeds {self.seeds} --threads {self.threads}"])
+
 
 def run_trials(request: TrialsRequest, as_json: bool) -> int:
     """0: done; 2: no problems."""
@@ -311,7 +318,7 @@ def _files(request: TrialsRequest) -> list[Path]:
 def _value(request: TrialsRequest, found: Sequence[Trial], live: Sequence[Mapping[str, object]], skipped: Sequence[Mapping[str, str]]) -> dict[str, object]:
     means = {"speedup": _mean(live, "speedup"), "speedup_over_default": _mean(live, "speedup_over_default")} if live else {}
     return {
-        "budget": request.budget, "live": list(live), "geomean": means, "load": os.getloadavg()[0],
+        "command": request.command, "budget": request.budget, "live": list(live), "geomean": means, "load": os.getloadavg()[0],
         "evaluations": request.evaluations, "seeds": request.seeds, "threads": request.threads, "problems": sorted({t.problem for t in found}),
         "machine": measured().name, "python": platform.python_version(), "methods": [asdict(s) for s in summarise(found)],
         "trials": [asdict(t) for t in found], "skipped": list(skipped),
