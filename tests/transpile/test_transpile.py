@@ -1,5 +1,6 @@
 """Fission by hand-written kernels: what it makes agrees with the emulator, reads as stated, and what it cannot do is refused with line and reason."""
 
+import ctypes
 import json
 from pathlib import Path
 
@@ -8,12 +9,15 @@ import pytest
 import warploom
 from typer.testing import CliRunner
 from warploom.backends.cpu.fission.kernel import Geometry, kernel_code
+from warploom.backends.cpu.fission.load import load_library
 from warploom.backends.cpu.fission.verify import verify
+from warploom.backends.emulator.binding import bind
 from warploom.cli import app
+from warploom.frontend.cuda.binding import read_reference
 from warploom.frontend.cuda.raising import NotRaised, raise_kernel
 from warploom.frontend.cuda.read import UnsupportedCuda, read
 from warploom.ir.interpret import run_program
-from warploom.transpiler import transpile_file
+from warploom.transpiler import transpile_file, transpile_program
 
 KERNELS = {
     "tree": (
@@ -231,3 +235,38 @@ def test_the_command_refuses_with_a_code(tmp_path):
     done = CliRunner().invoke(app, ["transpile", str(path), "--json"])
     assert done.exit_code == 1 and json.loads(done.stdout)["error"]["code"] == "WL-E080"
     assert CliRunner().invoke(app, ["transpile", str(tmp_path / "absent.cu")]).exit_code == 2
+
+
+CHAIN = """
+__global__ void __launch_bounds__(60) k(float* __restrict__ t, float* __restrict__ x) { t[blockIdx.x * 60 + threadIdx.x] = x[blockIdx.x * 60 + threadIdx.x]; }
+__global__ void __launch_bounds__(60) k_1(float* __restrict__ u, float* __restrict__ t) {
+  u[blockIdx.x * 60 + threadIdx.x] = t[((blockIdx.x * 60 + threadIdx.x) % 20) * 6 + (blockIdx.x * 60 + threadIdx.x) / 20];
+}
+__global__ void __launch_bounds__(60) k_2(float* __restrict__ u) { u[blockIdx.x * 60 + threadIdx.x] = u[blockIdx.x * 60 + threadIdx.x] * 2.0f; }
+__global__ void __launch_bounds__(60) k_3(float* __restrict__ y, float* __restrict__ u) { y[blockIdx.x * 60 + threadIdx.x] = u[119 - (blockIdx.x * 60 + threadIdx.x)]; }
+"""
+CHAIN_C = """void whole(float* x, float* y) {
+  for (int i = 0; i < 120; ++i) { int j = 119 - i; y[i] = x[(j % 20) * 6 + j / 20] * 2.0f; }
+}"""
+
+
+def test_neighbours_over_the_same_elements_share_a_loop():
+    bound = bind(CHAIN, CHAIN_C, read_reference(CHAIN_C, [[120]], [[120]]))
+    made = transpile_program(CHAIN, bound.binding)
+    assert "launches_2_to_3" in made.text and "x, which stands in its place" in made.kernels[0].why  # a copy; a loop for two; the third reads elsewhere
+    x = np.arange(120, dtype=np.float32)
+    y = np.zeros(120, np.float32)
+    load_library(made.text).kernel(*(ctypes.c_void_p({"x": x, "y": y}[b.name].ctypes.data) for b in (bound.binding.buffers[i] for i in bound.binding.entry)))
+    np.testing.assert_array_equal(y, (x.reshape(20, 6).T.reshape(-1) * 2)[::-1])
+
+
+@pytest.mark.parametrize("guard, stop", [("r * 16 + (threadIdx.x >> 1) < 151", 9), ("r * 32 + threadIdx.x < 320", 10), ("threadIdx.x < 30", 0), ("(r & 1) == 0", 0)])
+def test_guards_of_last_iterations_are_tested_there_only(guard, stop, tmp_path):
+    source = f"""__global__ void k(const float* x, float* y) {{
+  float sum[1]; sum[0] = 0.f;
+  for (int r = 0; r < 10; ++r) {{ if ({guard}) {{ sum[0] = sum[0] + x[r * 32 + threadIdx.x]; }} }}
+  y[threadIdx.x] = sum[0] + __shfl_down_sync(0xffffffff, sum[0], 1);
+}}"""
+    made = transpile_file(source, "grid=1;block=32")
+    assert ("for (int r = 0; r < 10; ++r)" in made.text) == (stop in (0, 10)) and (f"int r = {stop};" in made.text) == (stop in (0, 9))
+    assert verify(tmp_path / "k.cu", source, made.text, made.kernels, "grid=1;block=32", ()).agrees

@@ -2,7 +2,7 @@
 
 The steps, in order: `prepare` (functions that synchronise written out), `places` (short names for indices), `lower` (shuffles become
 stores, barriers and loads), `uniform` (what is kept once per block), `split` (regions between barriers), `strided` (loops over the block
-turned inside out), `assemble` (regions as loops over threads), and here the loops over blocks.
+turned inside out), `assemble` (regions as loops over threads), here the loops over blocks, and `peel` (guards of last iterations).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from .fold import fold
 from .inline import assigned
 from .linear import linear_loop
 from .lower import Lowering
+from .peel import peeled
 from .places import Places, named_places
 from .prepare import prepare
 from .split import Splitter
@@ -86,7 +87,7 @@ def kernel_code(kernel: t.Function, file: t.CudaFile, geometry: Geometry, *, nam
         split.items = turn(split.items, uniform, places.thread.get(block.axes, "tx"))
     assembled = Assembler(split, lowered, places, uniform, block, declared, returns).run()
     why = f"split at barriers into {regions} regions" if _waits(lowered.body) else "no barrier: blocks in parallel, threads in loops"
-    return _code(kernel, geometry, [*aliases, *_blocks(assembled.body, places, geometry)], assembled.dynamic, why, regions, name, linkage)
+    return _code(kernel, geometry, [*aliases, *peeled(tuple(_blocks(assembled.body, places, geometry)))], assembled.dynamic, why, regions, name, linkage)
 
 
 _INTEGERS = frozenset(("int", "unsigned", "unsigned int", "int64_t", "size_t", "long", "bool", "int32_t", "uint32_t", "long long", "short", "char", "uint64_t"))

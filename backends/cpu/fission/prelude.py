@@ -23,6 +23,8 @@ _MATH = ("expf", "logf", "sinf", "cosf", "tanf", "powf", "tanhf", "erff", "exp2f
 _PIECES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("max", "min"), """using std::max;
 using std::min;
+inline float max(float a, float b) { return a < b ? b : a; }
+inline float min(float a, float b) { return b < a ? b : a; }
 // As in CUDA, the arguments may be of two types.
 template <class A, class B>
 inline std::common_type_t<A, B> max(A a, B b) { return a < b ? b : a; }

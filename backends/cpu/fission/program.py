@@ -1,11 +1,12 @@
 """A bare CUDA program as one C function. A file and its binding come in, C++ text goes out.
 
-Every launch becomes a function with its grid and block compiled in; the entry calls them in order on its arguments and on temporaries
-that it keeps from call to call.
+Every launch becomes a function with its grid and block compiled in (neighbours that run over the same elements become one: `join`); the
+entry calls them in order on its arguments and on temporaries that it keeps from call to call.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from ....frontend.cuda import text
@@ -15,10 +16,12 @@ from ....frontend.cuda.raising import NotRaised
 from ....frontend.cuda.read import UnsupportedCuda
 from .extension import Translated, device_function, refuse_libraries
 from .groups import ungrouped
+from .join import Nest, copied, joined, nest_of, statements, touched, with_variables, written
 from .kernel import Geometry, KernelCode, kernel_code
 from .prelude import prelude
 from .raised import raised, vector_headers
 from .sync import Synchronising
+from .types import plain
 
 _C = {
     "float32": "float", "float64": "double", "int32": "int", "int64": "int64_t", "uint32": "unsigned", "uint64": "uint64_t", "int8": "int8_t",
@@ -31,14 +34,91 @@ def program(file: t.CudaFile, binding: Binding, entry: str, order: tuple[int, ..
     refuse_libraries(file.source)
     file = ungrouped(file)
     codes = [_launched(file, launch, binding, entry, raise_) for launch in binding.launches]
+    calls = _Calls(file, binding, codes)
     sync = Synchronising(file)
     functions = [device_function(f) for f in file.functions if f.kind == "device" and f.name not in sync.functions]
     symbols = [text.declaration(replace(s, qualifiers=("static",))) + ";" for s, _, _ in file.symbols]
-    above = [c.text for c in codes if c.path == "raised"]
-    body = "\n".join([*symbols, *functions, *(c.text for c in codes if c.path != "raised"), _entry(binding, codes, entry, order)])
+    above = [c.text for c in calls.codes if c.path == "raised"]
+    body = "\n".join([*symbols, *functions, *calls.texts, _entry(binding, calls.lines, entry, order)])
     macros = "".join(f"#define {name} {value}\n" for name, value in file.macros)
     vectors = "\n".join([vector_headers(), "namespace wl {", *above, "}  // namespace wl\n"]) if above else ""
-    return Translated(vectors + prelude(body) + "\n" + macros + body, tuple(codes))
+    return Translated(vectors + prelude(body) + "\n" + macros + body, tuple(calls.codes))
+
+
+class _Calls:
+    """What the entry calls: functions that stand for one launch, or for several that share a loop. `codes`: what became of each launch."""
+
+    def __init__(self, file: t.CudaFile, binding: Binding, codes: list[KernelCode]):
+        self.binding, self.codes = binding, list(codes)
+        self.arrays = frozenset(b.name for b in binding.buffers)
+        self.texts: list[str] = []
+        self.lines: list[str] = []
+        kernels = [file.function(launch.kernel) for launch in binding.launches]
+        nests = [self.nest(k, code, at) for at, (k, code) in enumerate(zip(kernels, codes))]
+        launches, nests, self.dropped = self.without_copies(list(binding.launches), nests)
+        for group in joined([at if n is None else n for at, n in enumerate(nests) if at not in self.dropped], self.arrays):
+            if isinstance(group, Nest) and len(group.launches) > 1:
+                self.several(group)
+            else:
+                alone = group.launches[0] if isinstance(group, Nest) else group
+                self.single(launches[alone], alone)
+
+    def nest(self, kernel: t.Function | None, code: KernelCode, at: int) -> Nest | None:
+        launch = self.binding.launches[at]
+        if kernel is None or code.path != "fission" or kernel.template:
+            return None
+        env: dict[str, t.Expr] = {}
+        for p, buffer, scalar in zip(kernel.params, launch.args, (*launch.scalars, *[None] * len(launch.args))):
+            if buffer is None:
+                env[p.name] = t.Literal(str(scalar))
+            elif plain(p.type) == _type(self.binding.buffers[buffer]):
+                env[p.name] = t.Name(self.binding.buffers[buffer].name)
+            else:
+                return None
+        return nest_of(code.tree, env, at)
+
+    def without_copies(self, launches: list[BoundLaunch], nests: list[Nest | None]) -> tuple[list[BoundLaunch], list[Nest | None], set[int]]:
+        """Temporaries that are copies of inputs are the inputs."""
+        numbers = {b.name: i for i, b in enumerate(self.binding.buffers)}
+        dropped: set[int] = set()
+        for at, nest in enumerate(nests):
+            found = copied(nest, self.arrays) if nest is not None and at not in dropped else None
+            if found is None or nest is None:
+                continue
+            copy, original = (self.binding.buffers[numbers[name]] for name in found)
+            users = [i for i, launch in enumerate(launches) if numbers[copy.name] in launch.args and i != at]
+            if copy.role != "temp" or original.role != "in" or nest.count != copy.count or min(users, default=at) < at:
+                continue
+            if any(n is None or copy.name in written(n, self.arrays) for n in (nests[i] for i in users)):
+                continue
+            dropped.add(at)
+            nests[at] = None
+            self.codes[at] = replace(self.codes[at], why=f"{self.codes[at].why}; a copy of {original.name}, which stands in its place")
+            for i in users:
+                launches[i] = replace(launches[i], args=tuple(numbers[original.name] if a == numbers[copy.name] else a for a in launches[i].args))
+                nests[i] = replace(nests[i], leaf=t.substitute(nests[i].leaf, {copy.name: t.Name(original.name)}))  # type: ignore[type-var, union-attr]
+        return launches, nests, dropped
+
+    def single(self, launch: BoundLaunch, at: int) -> None:
+        code = self.codes[at]
+        scope = "wl::" if code.path == "raised" else ""
+        if code.path != "raised":
+            self.texts.append(code.text)
+        self.lines.append(f"{scope}{code.name}({', '.join(_argument(self.binding, launch, k) for k in range(len(launch.args)))});")
+
+    def several(self, group: Nest) -> None:
+        launches = [launch for i, launch in enumerate(self.binding.launches) if i not in group.launches and i not in self.dropped]
+        elsewhere = {self.binding.buffers[a].name for launch in launches for a in launch.args if a is not None}
+        private = {b.name: _type(b) for b in self.binding.buffers if b.role == "temp" and b.name not in elsewhere}
+        group = with_variables(group, private)
+        first, last = group.launches[0] + 1, group.launches[-1] + 1
+        name, used, changed = f"launches_{first}_to_{last}", touched(group, self.arrays), written(group, self.arrays)
+        buffers = [b for b in self.binding.buffers if b.name in used]
+        params = ", ".join(f"{'' if b.name in changed else 'const '}{_type(b)}* __restrict__ {b.name}" for b in buffers)
+        self.texts.append("\n".join([f"static void {name}({params}) {{", *text.body(statements(group), 1), "}", ""]))
+        self.lines.append(f"{name}({', '.join(b.name for b in buffers)});")
+        for at in group.launches:
+            self.codes[at] = replace(self.codes[at], why=f"{self.codes[at].why}; launches {first} to {last} share the loop")
 
 
 def _launched(file: t.CudaFile, launch: BoundLaunch, binding: Binding, entry: str, raise_: bool) -> KernelCode:
@@ -56,16 +136,14 @@ def _launched(file: t.CudaFile, launch: BoundLaunch, binding: Binding, entry: st
         return replace(code, why=f"{code.why}; not raised: {why.message}")
 
 
-def _entry(binding: Binding, codes: list[KernelCode], entry: str, order: tuple[int, ...]) -> str:
+def _entry(binding: Binding, calls: list[str], entry: str, order: tuple[int, ...]) -> str:
     params = ", ".join(f"{_type(binding.buffers[i])}* {binding.buffers[i].name}" for i in order)
     lines = [f'extern "C" void {entry}({params}) {{']
+    words = set(re.findall(r"\w+", " ".join(calls)))
     for i, b in enumerate(binding.buffers):
-        if i not in order:
+        if i not in order and b.name in words:
             lines.append(f"  static thread_local {_type(b)} {b.name}[{b.count}];")
-    for launch, code in zip(binding.launches, codes):
-        scope = "wl::" if code.path == "raised" else ""
-        lines.append(f"  {scope}{code.name}({', '.join(_argument(binding, launch, k) for k in range(len(launch.args)))});")
-    return "\n".join([*lines, "}", ""])
+    return "\n".join([*lines, *(f"  {call}" for call in calls), "}", ""])
 
 
 def _argument(binding: Binding, launch: BoundLaunch, at: int) -> str:

@@ -40,6 +40,8 @@ def _change(n: Any) -> Any:
         return _NAMES.get(n.text, n)
     if isinstance(n, t.Call):
         return _call(n)
+    if isinstance(n, t.Unary) and n.op == "*" and isinstance(n.value, t.Cast):
+        return _reinterpreted(n, n.value)
     if isinstance(n, t.Evaluate) and isinstance(n.value, t.Call) and t.called(n.value) in _NOTHING:
         return ()
     if isinstance(n, t.Pragma) and n.text.split()[:1] == ["unroll"]:
@@ -59,6 +61,14 @@ def _call(n: t.Call) -> Any:
         return t.Binary(_INFIX[name], *n.args)
     if name in _RENAMED:
         return t.Call(t.Name(_RENAMED[name]), n.args)
+    return n
+
+
+def _reinterpreted(n: t.Unary, cast: t.Cast) -> t.Expr:
+    """`*(float*)&v` of a variable, which hides it from the compiler's vectorizer."""
+    inner = cast.value
+    if isinstance(inner, t.Unary) and inner.op == "&" and isinstance(inner.value, t.Name) and cast.type.replace(" ", "") in ("float*", "int*"):
+        return t.Call(t.Name("bits_as_float" if cast.type.startswith("float") else "bits_as_int"), (inner.value,))
     return n
 
 
