@@ -134,6 +134,13 @@ __global__ void k(const float* x, float* y) {
   if (b.thread_rank() == 0) y[blockIdx.x] = s[0] + s[1] + s[2] + s[3];
 }""",
     ),
+    "specialised functions, prototypes and intrinsics": (
+        "grid=2;block=32",
+        """template <typename T> __device__ inline T grown(T x);
+template <> __device__ __forceinline__ float grown<float>(float x) { return __frcp_rn(x + 1.f) + __fadd_rn(x, 2.f); }
+__global__ void k(const float* x, float* y);
+__global__ void k(const float* x, float* y) { int i = blockIdx.x * blockDim.x + threadIdx.x; y[i] = grown<float>(x[i]) + __float2int_ru(x[i]) + __clz(i); }""",
+    ),
     "strided over the grid": (
         "grid=3;block=32",
         "__global__ void k(const float* x, float* y, int n) { for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += blockDim.x * gridDim.x) y[i] = expf(x[i]) + 1.f; }",

@@ -40,6 +40,7 @@ _HOST_STATEMENTS = re.compile(
     r"|cudaStreamDestroy|cudaEvent\w+|(?:const\s+)?(?:at::cuda::|c10::cuda::)(?:Optional)?(?:CUDA)\w*Guard\s+\w+)\b[^;{}]*;[ \t]*\n",
     re.M,
 )
+_PROTOTYPES = re.compile(r"(?:\btemplate\s*<[^<>{};]*>\s*)?\b__global__\b[^;{}]*;[ \t]*\n?")
 _STAND_INS = {
     "cudaStream_t": "using cudaStream_t = void*;\n",
     "cudaError_t": "using cudaError_t = int;\n",
@@ -169,7 +170,7 @@ def _device_functions(file: t.CudaFile) -> list[_Edit]:
 
 def device_function(f: t.Function) -> str:
     """A `__device__` function as an inline C++ function."""
-    template = f"template <{', '.join(f.template)}>\n" if f.template else ""
+    template = f"template <{', '.join(f.template)}>\n" if f.template or "<" in f.name else ""
     params = ", ".join(text.parameter(p) for p in f.params)
     lines = [f"{template}inline {f.returns} {f.name}({params}) {{", *text.body(spelling.respell(f.body), 1), "}"]
     return "\n".join(lines)
@@ -201,6 +202,9 @@ def _host(body: str) -> str:
     body = re.sub(r"(?:at|c10)::cuda::(?:getCurrentCUDAStream|getDefaultCUDAStream|getStreamFromPool)\(\)(?:\.stream\(\))?", "nullptr", body)
     body = re.sub(r"\b(?:auto|at::cuda::CUDAStream|c10::cuda::CUDAStream)(\s+\w+\s*=\s*nullptr\s*;)", r"void*\1", body)
     body = _HOST_STATEMENTS.sub("", body)
+    body = _PROTOTYPES.sub("", body)
+    body = re.sub(r"\b__(?:device|host)__[ \t]*", "", body)
+    body = re.sub(r"\b__forceinline__\b", "inline", body)
     body = re.sub(r"^[ \t]*(?:using\s+namespace|namespace\s+\w+\s*=|using)\s+cooperative_groups\b[^;]*;[ \t]*\n", "", body, flags=re.M)
     body = re.sub(r"^[ \t]*(?:const\s+)?(?:cudaStream_t|void\*)\s+\w+\s*(?:=\s*nullptr\s*)?;[ \t]*\n", "", body, flags=re.M)
     words = set(re.findall(r"\w+", body))

@@ -60,6 +60,14 @@ inline float bits_as_float(T bits) {
     (("__float2int_rd",), "inline int __float2int_rd(float x) { return static_cast<int>(std::floor(x)); }\n"),
     (("__float2int_rz",), "inline int __float2int_rz(float x) { return static_cast<int>(x); }\n"),
     (("__int2float_rn",), "inline float __int2float_rn(int x) { return static_cast<float>(x); }\n"),
+    (("__float2int_ru",), "inline int __float2int_ru(float x) { return static_cast<int>(std::ceil(x)); }\n"),
+    (("__float2uint_rn",), "inline unsigned __float2uint_rn(float x) { return static_cast<unsigned>(std::nearbyint(x)); }\n"),
+    (("__uint2float_rn",), "inline float __uint2float_rn(unsigned x) { return static_cast<float>(x); }\n"),
+    (("__double2float_rn",), "inline float __double2float_rn(double x) { return static_cast<float>(x); }\n"),
+    (("__clz",), "inline int __clz(int x) { return x ? __builtin_clz(static_cast<unsigned>(x)) : 32; }\n"),
+    (("__sincosf",), "inline void __sincosf(float x, float* s, float* c) { *s = std::sin(x), *c = std::cos(x); }\n"),
+    (("rcbrtf",), "inline float rcbrtf(float x) { return 1.0f / std::cbrt(x); }\n"),
+    (("normcdff",), "inline float normcdff(float x) { return 0.5f * std::erfc(x * -0.70710678f); }\n"),
     (("dim3",), """struct dim3 {
   int x, y, z;
   dim3(int64_t x = 1, int64_t y = 1, int64_t z = 1) : x(static_cast<int>(x)), y(static_cast<int>(y)), z(static_cast<int>(z)) {}

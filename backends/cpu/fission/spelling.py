@@ -11,12 +11,14 @@ _RENAMED = {
     "__powf": "powf", "__fsqrt_rn": "sqrtf", "__fmaf_rn": "fmaf", "__fmaf_rz": "fmaf", "__exp10f": "exp10f", "__fsqrt_rz": "sqrtf",
     "__frsqrt_rn": "rsqrtf", "__int_as_float": "bits_as_float", "__float_as_int": "bits_as_int", "__uint_as_float": "bits_as_float",
     "__float_as_uint": "bits_as_uint", "fdividef": "__fdividef", "__popc": "__builtin_popcount", "__ffs": "__builtin_ffs",
-    "__tanhf": "tanhf",
+    "__tanhf": "tanhf", "__exp2f": "exp2f", "__popcll": "__builtin_popcountll", "__ffsll": "__builtin_ffsll", "__dsqrt_rn": "sqrt",
+    "__fma_rn": "fma",
 }  # fmt: skip
 _INFIX = {
     "__fdividef": "/", "__fadd_rn": "+", "__fmul_rn": "*", "__fsub_rn": "-", "__fdiv_rn": "/", "__dadd_rn": "+", "__dmul_rn": "*",
-    "__mul24": "*", "__umul24": "*",
-}  # fmt: skip
+    "__mul24": "*", "__umul24": "*", "__ddiv_rn": "/", "__dsub_rn": "-", "__fadd_rz": "+", "__fmul_rz": "*", "__fdiv_rz": "/", "__fsub_rz": "-",
+}
+_RECIPROCALS = {"__frcp_rn": "1.0f", "__frcp_rz": "1.0f", "__frcp_rd": "1.0f", "__frcp_ru": "1.0f", "__drcp_rn": "1.0"}  # fmt: skip
 _LOADS = ("__ldg", "__ldcs", "__ldca", "__ldcg", "__ldcv", "__ldlu")
 _STORES = ("__stcs", "__stcg", "__stwb", "__stwt")
 _NOTHING = ("__threadfence", "__threadfence_block", "__threadfence_system", "__nanosleep", "__prefetch_global_l1")
@@ -59,6 +61,8 @@ def _call(n: t.Call) -> Any:
         return t.Assign("=", pointee(n.args[0]), n.args[1])
     if name in _INFIX and len(n.args) == 2:
         return t.Binary(_INFIX[name], *n.args)
+    if name in _RECIPROCALS and len(n.args) == 1:
+        return t.Binary("/", t.Literal(_RECIPROCALS[name]), n.args[0])
     if name in _RENAMED:
         return t.Call(t.Name(_RENAMED[name]), n.args)
     return n
