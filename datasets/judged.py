@@ -30,6 +30,9 @@ from ..evaluation.signature import Argument, Signature
 from ..evaluation.task import Task
 from ..evaluation.trial import Cases, Trial
 from ..evaluation.verdict import CannotJudge, Finding
+from ..ir.expr import Cast, Op, walk
+from ..ir.graph import Graph, Map
+from ..ir.types import is_int
 from .inputs import drawn, expression
 from .program import NUMPY, Program, outputs_of
 from .reference import Recorded, recorded
@@ -39,6 +42,9 @@ REFERENCE_S = 0.7
 CANDIDATE_S = 4.0
 """A side that has run for so long has met enough of the judge's own cases; those of the record it meets in any case."""
 LEAST_FURTHER = 4
+STEP_DRAWS = 8
+"""Times as many disturbances as the judge makes, for a function with steps whose side seems wrong."""
+_STEPS = frozenset({"floor", "ceil", "round", "trunc", "sign", "//", "%", "fmod", "<", "<=", ">", ">=", "==", "!="})
 _QUICK_S = 0.005
 _MEMORY = "/dev/shm"
 
@@ -88,9 +94,9 @@ def tensor_of(array: np.ndarray, dtype: str) -> torch.Tensor:
 class ProgramReference(Reference):
     """Answers the judge's questions in this process. `recorded:N` is the family of the N-th case that the record keeps."""
 
-    def __init__(self, program: Program, kept: Sequence[Recorded]):
+    def __init__(self, program: Program, kept: Sequence[Recorded], disturbances: int):
         super().__init__(1)
-        self.program, self.kept = program, kept
+        self.program, self.kept, self.disturbances = program, kept, disturbances
         self._asked: deque[tuple[str, tuple]] = deque()
 
     def begin(self, task: Task, module, seed: int, folder: str) -> Description:
@@ -100,6 +106,14 @@ class ProgramReference(Reference):
         made = [types[v.name].dtype for n in graph.nodes for v in n.outputs if v.name not in graph.outputs]
         self.unit = max([UNITS["float32"], *(UNITS[NUMPY[d]] for d in made if d in ("f16", "bf16"))])
         return description
+
+    def _movement(self, inputs, state, exact, seed, coherent, draws) -> list[torch.Tensor]:
+        """As the judge's, as often as wanted: more disturbances show more of the elements that stand next to a step."""
+        moved = super()._movement(inputs, state, exact, seed, coherent, draws)
+        for n in range(1, self.disturbances):
+            other = super()._movement(inputs, state, exact, seed + 1009 * n, coherent, draws)
+            moved = [torch.maximum(a, b) for a, b in zip(moved, other)]
+        return moved
 
     def _values(self, family: str, seed: int) -> list:
         name, _, number = family.partition(":")
@@ -122,6 +136,14 @@ class ProgramReference(Reference):
         """The result of the call noted first."""
         name, args = self._asked.popleft()
         return self.call(name, *args, timeout=timeout)
+
+
+def has_steps(graph: Graph) -> bool:
+    """Whether a small error may become a large one: roundings, signs, comparisons, casts to integers."""
+    for e in (e for n in graph.nodes if isinstance(n.op, Map) for e in walk(n.op.expr)):
+        if (isinstance(e, Op) and e.name in _STEPS) or (isinstance(e, Cast) and is_int(e.dtype)):
+            return True
+    return False
 
 
 class SharedCases(Cases):
@@ -210,8 +232,8 @@ class SideMaker:
 class Judging:
     """One program's cases and the sides that are held against them. Use as a context manager. Raises CannotJudge on entry."""
 
-    def __init__(self, program: Program, seed: int):
-        self.program, self.seed = program, seed
+    def __init__(self, program: Program, seed: int, disturbances: int = 1):
+        self.program, self.seed, self.disturbances = program, seed, disturbances
         self.sandbox = Sandbox(enabled=unavailable() is None)
         self._folder = tempfile.TemporaryDirectory(
             prefix="warploom-pair-", dir=_MEMORY if os.path.isdir(_MEMORY) else None, ignore_cleanup_errors=True
@@ -220,7 +242,7 @@ class Judging:
     def __enter__(self) -> Judging:
         try:
             self.given = recorded(self.program, self.seed)
-            self.reference = ProgramReference(self.program, self.given)
+            self.reference = ProgramReference(self.program, self.given, self.disturbances)
             task = Task(self.program.graph.name, "graph", "")
             self.description = self.reference.call("begin", task, ProgramTask(self.program), self.seed, self._folder.name)
             self.cases = SharedCases(self.reference, self.description, self.seed)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from warploom.datasets import plans
 from warploom.datasets.cuda_side import cuda_side
-from warploom.datasets.judged import Judging
+from warploom.datasets.judged import Judging, has_steps
 from warploom.datasets.make import Refusal, make_pair
 from warploom.datasets.plain_c import COMPILE, plain_c
 from warploom.datasets.program import Program, inputs_of, outputs_of
+from warploom.datasets.record import Pair
 from warploom.datasets.reference import checksum, differs, useless
 from warploom.datasets.run_sides import cuda_library
 from warploom.frontend.operators.operator import Given
@@ -95,3 +96,11 @@ def test_what_is_no_number_on_both_sides_is_right(tmp_path):
         assert any(c.family.startswith("touch") for c in judging.cases.drawn)
         answer = judging.answer(_built(plain_c(graph, plans.naive_c(graph)), tmp_path), twice=False)
     assert answer.accepted, answer.findings
+
+
+def test_a_step_that_rounding_decides_is_no_fault():
+    """Half way between two integers float32 may go either way: the pair stays, with what float32 gives."""
+    graph = parse_graph("def f(x: i32[8, 40]):\n    y: i8[8, 40] = map(i8(round(f32(x[i0, i1]) * 0.1)))\n    return y,\n")
+    made = make_pair(Program(graph, (Given("x", (8, 40), "int32", "count", 1000),), "quantised", ("requantize",)), 1)
+    assert isinstance(made, Pair), made
+    assert has_steps(graph) and not has_steps(PROGRAM.graph)
