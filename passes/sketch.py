@@ -23,7 +23,7 @@ from .decisions import Choices
 from .draft import Draft, nest_of, stride
 from .indexing import ravel
 from .pad import float_tile, padded
-from .sketch_beside import lines, places, together
+from .sketch_beside import lines, places, several_rows, together
 from .sketch_contract import RULES, rows_first
 from .sketch_dot import dot_intrinsic, dot_rows, dot_tile
 
@@ -138,12 +138,20 @@ def rows(draft: Draft) -> bool:
     inner = _row_loops(draft, outer[-1].body) if outer else []
     if outer and not _single(outer[-1]) and _lanes_outside(draft, outer[-1], inner):
         if not _window(draft, outer) and not lines(draft, outer[-1]):
-            places(draft, outer[-1], lambda loop: vectorise_parallel(draft, loop))
+            _map(draft, outer)
     elif outer:
         together(draft, outer[-1], lambda: _vectorise_rows(draft, inner))
     else:
         _vectorise_rows(draft, inner)
     return True
+
+
+def _map(draft: Draft, outer: list[For]) -> None:
+    def vectorise(loop: For) -> bool:
+        return vectorise_parallel(draft, loop)
+
+    if len(outer) < 2 or not several_rows(draft, outer[-2], outer[-1], vectorise):
+        places(draft, outer[-1], vectorise)
 
 
 def _vectorise_rows(draft: Draft, loops: list[For]) -> None:

@@ -1,7 +1,7 @@
 """Parts of a default schedule that run work side by side, so that memory is asked for several things at once: `sketch` calls them where a
 measurement may decide so. A draft and a loop come in; the draft goes out with the steps, or as it was.
 
-Decisions: `together` (rows that are reduced or scanned at a time), `lines` (of a reduction along an outer dim at a time, its results kept
+Decisions: `together` (rows that are reduced, scanned or mapped at a time), `lines` (of a reduction along an outer dim at a time, its results kept
 in cache; 0: each column on its own), `places` (of a map at a time, far apart).
 """
 
@@ -20,10 +20,10 @@ LEAST = 8
 
 def together(draft: Draft, axis: For, vectorise: Callable[[], None]) -> None:
     """split the rows by a few, unrolled; `vectorise` each; expand, so that every loop over a row does it for all of them."""
-    extent, a = as_int(axis.hi), axis.axis
-    if extent is None or extent < LEAST:
+    extent, a = as_int(axis.hi) or 0, axis.axis
+    if extent < 2:
         return vectorise()
-    count = draft.choose("together", 1, (1, 2, 4, 8))
+    count = draft.choose("together", 1, (c for c in (1, 2, 4, 8) if c <= extent))
     before = draft.program, list(draft.steps)
     if count > 1 and draft.attempt(f"split({a}, {count}, tail=mask, round=1)", f"bind({a}1, unroll)"):
         vectorise()
@@ -61,6 +61,21 @@ def _by_lines(draft: Draft, columns: For, r: str, count: int) -> bool:
     if not done:
         draft.program, draft.steps = before
     return done
+
+
+def several_rows(draft: Draft, rows: For, columns: For, vectorise: Callable[[For], bool]) -> bool:
+    """[rows, columns] of a map -> [row tiles, columns, rows, lanes]: what is the same for all rows is read once for a few of them."""
+    m, n, extent = rows.axis, columns.axis, as_int(rows.hi) or 0
+    if extent < 2 or not all(isinstance(s, Store) for s in statements(columns.body)):
+        return False
+    count = draft.choose("together", 1, (c for c in (1, 2, 4, 8) if c <= extent))
+    before = draft.program, list(draft.steps)
+    if count > 1 and draft.attempt(f"split({m}, {count}, tail=mask, round=1)"):
+        inner = next(x for x in draft.loops() if x.axis == n)
+        if vectorise(inner) and draft.attempt(f"reorder({n}0, {m}1)", f"bind({m}1, unroll)"):
+            return True
+        draft.program, draft.steps = before
+    return False
 
 
 def places(draft: Draft, loop: For, vectorise: Callable[[For], bool]) -> bool:

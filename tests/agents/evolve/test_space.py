@@ -30,6 +30,7 @@ FORWARDS = {
     "scan": ("x.cumsum(1)", "torch.randn(11, 50)"),
     "lines": ("torch.amax(x, 1)", "torch.randn(2, 21, 2100)"),
     "products": ("x @ x[:23].t()", "torch.randn(30, 70)"),
+    "broadcast": ("torch.tanh(x) * x[:1]", "torch.randn(5, 150)"),
     "loss": ("F.cross_entropy(x, x.argmax(1))", "torch.randn(9, 40)"),
     "map": ("torch.tanh(x)", "torch.randn(1 << 16)"),
 }
