@@ -194,6 +194,7 @@ def eval_(
     price: Annotated[str, typer.Option(help="USD per million tokens, IN,OUT, where litellm knows no price.")] = "",
     threads: Annotated[int, typer.Option(help="Threads of answers and baselines; 0: all processors.")] = 0,
     unsafe_no_sandbox: Annotated[bool, typer.Option("--unsafe-no-sandbox", help="Run answers without containment.")] = False,
+    inductor: Annotated[bool, typer.Option("--inductor", help="Time torch.compile's code of known operators as a further baseline.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")] = False,
 ) -> None:
     """Evaluate models on CUDA-to-CPU transpilation: exit 0 done, 2 unreadable or usage, 3 something is not installed."""
@@ -201,7 +202,7 @@ def eval_(
 
     request = EvalRequest(
         tuple(paths), suite, model, samples, out, resume, list_only, audit, probe, protocol, repair, profile_guided, max_cost, max_tokens,
-        workers, seed, prompt, prompts, temperature, top_p, answer_tokens, timeout, retries, price, threads, unsafe_no_sandbox,
+        workers, seed, prompt, prompts, temperature, top_p, answer_tokens, timeout, retries, price, threads, unsafe_no_sandbox, inductor,
     )  # fmt: skip
     raise typer.Exit(run_eval(request, as_json))
 

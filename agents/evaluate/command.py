@@ -63,6 +63,7 @@ class EvalRequest:
     price: str = ""
     threads: int = 0
     unsafe: bool = False
+    inductor: bool = False
 
 
 def run_eval(request: EvalRequest, as_json: bool) -> int:
@@ -224,7 +225,7 @@ def _plan(request: EvalRequest, suite: Suite, models: tuple[str, ...]):
 
 
 def _judge_settings(request: EvalRequest) -> JudgeSettings:
-    return JudgeSettings(protocol=request.protocol, threads=request.threads, unsafe=request.unsafe)
+    return JudgeSettings(protocol=request.protocol, threads=request.threads, unsafe=request.unsafe, inductor=request.inductor)
 
 
 def _workers(request: EvalRequest) -> int:

@@ -25,12 +25,13 @@ _MOST_S = 900.0
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """How every worker judges; `threads` 0 means all processors."""
+    """How every worker judges; `threads` 0 means all processors; `inductor`: audits time torch.compile's code as a further baseline."""
 
     protocol: str = "strict"
     threads: int = 0
     timing_s: float = 0.6
     unsafe: bool = False
+    inductor: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _serve(connection: Connection, settings: JudgeSettings, turn, parent: int) -
                 request = connection.recv()
             except EOFError:
                 return
-            connection.send(_answered(judge, scorer, request))
+            connection.send(_answered(judge, scorer, request, settings.inductor))
 
 
 def _scorer(judge, protocol: str):
@@ -144,7 +145,7 @@ def _scorer(judge, protocol: str):
     return OriginalScorer(judge) if protocol == "original" else Scorer(judge)
 
 
-def _answered(judge, scorer, request: tuple) -> tuple[str, Any]:
+def _answered(judge, scorer, request: tuple, inductor: bool) -> tuple[str, Any]:
     from ...evaluation.verdict import CannotJudge
     from ...ir.diagnostic import WarploomError
 
@@ -157,7 +158,7 @@ def _answered(judge, scorer, request: tuple) -> tuple[str, Any]:
             return "done", probe(request[1], judge, request[2])
         from ...evaluation.suites.audit import audit
 
-        return "done", audit(request[1], judge).to_dict()
+        return "done", audit(request[1], judge, inductor).to_dict()
     except CannotJudge as error:
         return "could-not", error.message
     except MissingTool as error:

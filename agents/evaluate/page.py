@@ -35,7 +35,7 @@ def page(runs: Sequence[Opened], suites: dict[str, Suite]) -> str:
     return template.render(
         value=value, board=_board(value), k=_most_k(value), charts=[(title, words) for title, words, _ in drawn], runs=[name for name, _, _ in runs],
         specifications=_embedded([spec for _, _, spec in drawn]), data=_embedded({"samples": samples, "texts": texts.kept}), script=drawing_script(),
-        facts=_facts(value), baselines=_baselines(value),
+        facts=_facts(value), baselines=_baselines(value), against=list(dict.fromkeys(b for m in value["models"].values() for b in m["speedups"])),
         colours={name: PALETTE[i % len(PALETTE)] for i, name in enumerate(value["models"])},
     )  # fmt: skip
 

@@ -80,11 +80,38 @@ def report(state: State, suite: Suite, models: Sequence[str] = ()) -> dict:
     per_model, order = samples_of(state), {r.id: n for n, r in enumerate(suite.records)}
     names = list(models) or settings.get("models") or list(per_model)
     figures = {name: _figures(state, name, per_model.get(name, []), counted, suite, settings.get("samples", 1), order) for name in names}
+    others = _other_baselines(audits, per_model)
+    for name in names:
+        figures[name]["speedups"] = _speedups(per_model.get(name, []), counted, others, name)
     return {
         "suite": suite.name, "protocol": settings.get("protocol", "strict"), "records": len(suite.records), "sound": len(sound),
         "defective": defective, "weak": weak, "unread": list(suite.unread), "models": figures, "paired": _comparisons(per_model, names, counted),
         "settings": {k: v for k, v in settings.items() if k not in {"format"}}, "stopped": settings.get("stopped", {}),
     }  # fmt: skip
+
+
+def _other_baselines(audits: dict[str, dict], per_model: dict[str, list[Sample]]) -> dict[str, dict[str, float]]:
+    """For each further baseline and record, how many times as fast as the record's own baseline it is: what audits timed, and the rules."""
+    made: dict[str, dict[str, float]] = defaultdict(dict)
+    for id_, found in audits.items():
+        for name, speed in (found.get("speeds") or {}).items():
+            made[name][id_] = speed
+    for s in per_model.get("rules", []):
+        if s.outcome.accepted and s.outcome.speedup:
+            made["rules"].setdefault(s.key.id, s.outcome.speedup)
+    return made
+
+
+def _speedups(samples: list[Sample], counted: list[str], others: dict[str, dict[str, float]], model: str) -> dict[str, dict]:
+    """The geometric mean over right answers against each baseline that is known, with its interval and the number of answers."""
+    right = [s for s in samples if s.outcome.accepted and s.outcome.speedup and s.key.id in set(counted)]
+    against = {s.outcome.baseline: {} for s in right} | {k: v for k, v in others.items() if k != model}
+    made = {}
+    for name, speeds in against.items():
+        values = [(s.outcome.speedup or 1.0) / speeds.get(s.key.id, 1.0) for s in right if s.outcome.baseline == name or s.key.id in speeds]
+        if values:
+            made[name] = {"geomean": geometric_mean(values), "interval": bootstrap(values), "answers": len(values)}
+    return made
 
 
 def audit_report(suite: Suite, audits: dict[str, dict], protocol: str) -> dict:

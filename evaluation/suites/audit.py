@@ -13,6 +13,7 @@ import numpy as np
 from ..judge import Judge
 from ..verdict import CannotJudge
 from . import published
+from .baselines import other_speeds
 from .builds import Builds
 from .code_reference import CodeReference
 from .cuda_side import examine
@@ -25,7 +26,7 @@ from .torch_operators import by_torch
 class Audit:
     """`defects` make a record unfit; `weak` says what its published test lets pass; `facts` is what was seen; `sidecar` its launches.
 
-    `speeds`: how many times as fast as the record's baseline something else is that the audit has timed (`c_code`).
+    `speeds`: how many times as fast as the record's baseline something else is that the audit has timed (see `baselines.py`).
     """
 
     id: str
@@ -40,8 +41,8 @@ class Audit:
         return asdict(self)
 
 
-def audit(record: Record, judge: Judge) -> Audit:
-    """Examines one record. Raises `MissingTool` where the machine lacks something."""
+def audit(record: Record, judge: Judge, inductor: bool = False) -> Audit:
+    """Examines one record; `inductor`: what torch.compile makes of its operator is timed, too. Raises `MissingTool` where the machine lacks something."""
     if record.defects:
         return Audit(record.id, record.defects)
     if record.form == "extension":
@@ -54,12 +55,12 @@ def audit(record: Record, judge: Judge) -> Audit:
 
             return audit_pair(record, judge)
         with open_reference(record, Builds(judge.sandbox), judge.threads) as reference:
-            return _audited(record, reference, judge)
+            return _audited(record, reference, judge, inductor)
     except CannotJudge as error:
         return Audit(record.id, (error.message,))
 
 
-def _audited(declared: Record, reference: CodeReference, judge: Judge) -> Audit:
+def _audited(declared: Record, reference: CodeReference, judge: Judge, inductor: bool) -> Audit:
     record = reference.record
     values = published.inputs(record)
     facts = {"c": "runs", "inputs": reference.own, **{f"note {i}": n for i, n in enumerate(reference.notes)}}
@@ -77,7 +78,9 @@ def _audited(declared: Record, reference: CodeReference, judge: Judge) -> Audit:
     torch_says = by_torch(record, reference)
     if torch_says is not None:
         facts["torch"] = "agrees with torch" if torch_says.agrees else torch_says.why
-    return Audit(record.id, defects, weak, facts, cuda.sidecar)
+    with judge.turn:
+        speeds = {} if defects else other_speeds(record, reference, torch_says is not None and torch_says.agrees, inductor)
+    return Audit(record.id, defects, weak, facts, cuda.sidecar, speeds)
 
 
 def _weaknesses(record: Record, values: list[np.ndarray], outputs: list[np.ndarray]) -> tuple[str, ...]:

@@ -81,6 +81,7 @@ def test_echo_run(records, tmp_path, capsys, monkeypatch):
         (ids[3], 1): "no-answer",
     }  # fmt: skip
     assert figures["pass@1"] == pytest.approx(1 / 3) and figures["pass@2"] == pytest.approx(2 / 3)
+    assert figures["speedups"].keys() >= {"c_code", "naive"} and figures["speedups"]["c_code"]["answers"] == 2
     assert figures["compile_rate"] == 0.5 and figures["tokens"] == 0 and figures["cost_usd"] == 0
     assert json.loads((tmp_path / "run" / "report.json").read_text()) == value
     assert KEY.encode() not in files_of(tmp_path / "run")
