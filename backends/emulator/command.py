@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...ir.diagnostic import WarploomError
+from ..toolchain import cores
 from .execute import KernelFailed
 from .session import Options, Session, run_files
 
@@ -20,11 +23,25 @@ def run_command(
     folder = Path(out) if out else Path(tempfile.mkdtemp(prefix="warploom-run-"))
     options = Options(tuple(Path(i).resolve() for i in include), tuple(defines), folder, check)
     try:
-        session = run_files([Path(f) for f in files], options)
+        with _all_cores():
+            session = run_files([Path(f) for f in files], options)
     except WarploomError as error:
         return _refuse(error, as_json)
     print(json.dumps(session.to_json()) if as_json else _text(session))
     return 0 if session.good else 1
+
+
+@contextlib.contextmanager
+def _all_cores() -> Iterator[None]:
+    """Lets blocks share the cores where nothing in this process can have used a team of threads before it forks."""
+    alone = "torch" not in sys.modules and "WARPLOOM_EMULATOR_CORES" not in os.environ
+    if alone:
+        os.environ["WARPLOOM_EMULATOR_CORES"] = str(cores())
+    try:
+        yield
+    finally:
+        if alone:
+            del os.environ["WARPLOOM_EMULATOR_CORES"]
 
 
 def _refuse(error: WarploomError, as_json: bool) -> int:

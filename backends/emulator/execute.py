@@ -142,6 +142,7 @@ def build(
     base = [
         "-std=gnu++17",
         "-march=native",
+        "-fopenmp",
         "-fvisibility=hidden",
         "-mtls-dialect=gnu2",
         *unit.flags,

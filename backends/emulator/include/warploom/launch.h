@@ -128,6 +128,16 @@ struct Runner {
   }
 };
 
+// Cores that blocks may share: one, unless the process says otherwise. A process forked from one that has used a team of threads must not
+// wait for a team of its own.
+inline int cores() {
+  static const int allowed = [] {
+    const char* text = std::getenv("WARPLOOM_EMULATOR_CORES");
+    return text && std::atoi(text) > 1 ? std::atoi(text) : 1;
+  }();
+  return allowed;
+}
+
 template <class Body, bool kFibers, bool kOrdered>
 struct Grid {
   WL_QUIET static bool one_block(Worker& w, const Config& c, const void* body, unsigned long long i) {
@@ -155,7 +165,7 @@ struct Grid {
     self = nullptr;
     wl_check_launch_end();
 #else
-#pragma omp parallel if (!kOrdered && blocks > 1 && threads > (kFibers ? 1024 : 65536))
+#pragma omp parallel num_threads(cores()) if (!kOrdered && cores() > 1 && blocks > 1 && threads > (kFibers ? 1024 : 65536))
     {
       touch_own_storage();
       Worker& w = worker();
