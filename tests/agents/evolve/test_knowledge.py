@@ -1,10 +1,13 @@
 """The base: what is similar, what fits, what is written back, and what damaged files do."""
 
+from dataclasses import replace
+
 import pytest
 from warploom.agents.evolve.candidate import Workshop
 from warploom.agents.evolve.trials import METHODS, Trial, summarise
 from warploom.agents.knowledge import base
 from warploom.agents.knowledge.base import SEED, Key, Knowledge, general, key_of, read, similarity, write_back
+from warploom.agents.knowledge.earned import missing
 from warploom.agents.strategy import Evidence, Strategy, parse_strategies
 
 
@@ -28,6 +31,10 @@ def test_the_seed_reads_and_says_what_it_rests_on():
     assert len(known.strategies) >= 8 and len(earned) >= 3
     assert all(e.run and e.speedup > 1 for s in earned for e in s.evidence)
     assert all(any(Key.parse(n) for n in s.needs) for s in known.strategies)
+    assert [why for s in earned for why in missing(s)] == []
+    liar = replace(earned[0], evidence=(replace(earned[0].evidence[0], speedup=9.0),))
+    assert "not 9.0" in missing(liar)[0]
+    assert "no record of run" in missing(replace(liar, evidence=(Evidence("p", 2.0, "abc"),)))[0]
 
 
 def test_what_fits_comes_first(default, subject):
