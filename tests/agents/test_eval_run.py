@@ -112,7 +112,7 @@ def test_budget_stops_a_run_that_can_be_resumed(records, tmp_path, capsys, monke
 
 
 @needs_litellm
-def test_repair_shows_what_was_wrong(records, tmp_path, capsys, monkeypatch):
+def test_rounds_show_what_was_wrong_and_how_fast_it_is(records, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
     def second_time(messages: list) -> str:
@@ -122,9 +122,10 @@ def test_repair_shows_what_was_wrong(records, tmp_path, capsys, monkeypatch):
     with FakeServer(second_time) as server:
         monkeypatch.setenv("OPENAI_API_BASE", server.url)
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        _, value = run(capsys, records, tmp_path / "run", NAME, repair=1)
-        assert value["models"][NAME]["pass@1"] == 1 and all(s["rounds"] == 2 for s in value["models"][NAME]["samples"])
+        _, value = run(capsys, records, tmp_path / "run", NAME, repair=1, profile_guided=1)
+        assert value["models"][NAME]["pass@1"] == 1 and all(s["rounds"] == 3 for s in value["models"][NAME]["samples"])
         assert any("First wrong element" in asked and "is right" in asked for asked in server.asked)
+        assert sum("Your code is right. It takes" in asked for asked in server.asked) == 3
 
 
 @pytest.mark.long
