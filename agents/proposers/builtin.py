@@ -5,6 +5,7 @@ what the decisions measured so far promise, crossover and mutation of the fittes
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, replace
 
 from ..evolve.board import Board, Individual, Proposal
@@ -99,7 +100,7 @@ class Builtin:
         most = max((self._promise(board, n) for n in board.space), default=0.0) or 1.0
 
         def promise(name: str) -> float:
-            return self._promise(board, name) / most if self.guidance else 0.5
+            return math.sqrt(self._promise(board, name) / most) if self.guidance else 0.5
 
         found = promising(board, count, promise, ELITE, self.crossover)
         return [Proposal(replace(s, bottleneck=_why(board, s.choices[0][0])), "learnt", keys) for s, keys in found]
