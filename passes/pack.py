@@ -169,6 +169,11 @@ def tile_width(rows: int | None, columns: int | None, machine: Machine) -> int:
     return wide
 
 
+FEW_ROWS, LONG_SUM = 192, 512
+"""Columns of an activation that lie across the lanes are laid out for tiles, unless rows are fewer than this and the sums longer: inner products
+read them as they lie in less time than laying them out takes."""
+
+
 def _contract(
     node: Node, op: Contract, types: dict[str, TensorType], machine: Machine, still: frozenset[str], decisions: Decisions
 ) -> list[Packed]:
@@ -183,12 +188,14 @@ def _contract(
     tile = machine.lanes * decisions.choose(f"columns {name}", tile_width(rows, columns, machine) // machine.lanes, (1, 2, 3, 4))
     out: list[Packed] = []
     lies_along = r.b_letters[-1] == r.n
-    many = (rows or 64) >= 48 and (depth or 64) * (columns or 64) >= 1 << 14
-    if decisions.choose(f"pack_columns {name}", int(r.b in still or not lies_along or many), (0, 1)):
+    many = lies_along and (rows or 64) >= 48 and (depth or 64) * (columns or 64) >= 1 << 14
+    tiles = lies_along or rows is None or rows >= FEW_ROWS or (depth or 0) < LONG_SUM
+    if decisions.choose(f"pack_columns {name}", int(r.b in still or not lies_along and tiles or many), (0, 1)):
         out.append(_layout(node, r.b, r.b_letters, r.n, r.reduced, tile))
+        tiles = True
     rows_alias = depth is not None and depth >= 512 and depth % 256 == 0 and (columns or 64) >= 128 and (rows or 64) >= 12
     apart = r.a in still or rows_alias or r.a_letters[-1] not in r.reduced
-    if rows is not None and decisions.choose(f"pack_rows {name}", int(apart and rows >= 8), (0, 1)):
+    if rows is not None and decisions.choose(f"pack_rows {name}", int(tiles and apart and rows >= 8), (0, 1)):
         height = tile_rows(rows, tile, machine)
         out.append(_layout(node, r.a, r.a_letters, r.m, r.reduced, decisions.choose(f"rows {name}", height, _near(height))))
     return out
