@@ -175,12 +175,15 @@ def _without_params(p: Program) -> Iterator[Program]:
 
 
 def _simpler(body: Body) -> Iterator[Body]:
-    """One value becomes one of its parts, or a number."""
+    """One value becomes one of its parts, or a number (what is read of buffers made here first: then they go); a sum becomes its last term."""
+    made = frozenset(s.buffer.name for s in statements(body) if isinstance(s, Alloc))
 
     def values(s: Stmt) -> Iterator[Body]:
         if isinstance(s, Store):
-            yield from ((replace(s, value=v),) for v in _parts(s.value))
+            yield from ((replace(s, value=v),) for v in (*_parts(s.value, made), *_parts(s.value)))
         elif isinstance(s, Reduce):
+            if len(s.targets) == 1 and not s.running:
+                yield (Store(s.targets[0].buffer, s.targets[0].index, s.values[0]),)
             for k, value in enumerate(s.values):
                 yield from ((replace(s, values=(*s.values[:k], v, *s.values[k + 1 :])),) for v in _parts(value))
         elif isinstance(s, If):
@@ -189,15 +192,17 @@ def _simpler(body: Body) -> Iterator[Body]:
     return _everywhere(body, values)
 
 
-def _parts(e: Expr) -> Iterator[Expr]:
-    if isinstance(e, Load):
+def _parts(e: Expr, read: frozenset[str] | None = None) -> Iterator[Expr]:
+    """`read`: the buffers whose elements become a number; None: those of all, and operators become one of their operands."""
+    if isinstance(e, Load) and (read is None or e.buffer in read):
         yield Const(1)
     if not isinstance(e, (Op, Cast)):
         return
-    yield from children(e)
+    if read is None:
+        yield from children(e)
     for k, kid in enumerate(children(e)):
         kids = children(e)
-        yield from (rebuild(e, (*kids[:k], part, *kids[k + 1 :])) for part in _parts(kid))
+        yield from (rebuild(e, (*kids[:k], part, *kids[k + 1 :])) for part in _parts(kid, read))
 
 
 # ------------------------------------------------------------------------------------------------ graphs
