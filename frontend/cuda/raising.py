@@ -35,7 +35,7 @@ _CALLS = {
     }.items()
     for name in names.split()
 }  # fmt: skip
-_EITHER = {"max": "max", "min": "min", "abs": "abs"}
+_EITHER = {"max": "max", "min": "min", "larger": "max", "smaller": "min", "abs": "abs"}
 _COMPARE = ("<", "<=", ">", ">=", "==", "!=")
 
 

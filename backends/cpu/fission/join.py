@@ -88,7 +88,7 @@ def joined(nests: Sequence[Nest | int], arrays: frozenset[str]) -> list[Nest | i
 
 
 def _joint(first: Nest, second: Nest, arrays: frozenset[str]) -> Nest | None:
-    if first.count != second.count or not _independent(first, second, arrays):
+    if first.count != second.count or _hinders(first, second) or not _independent(first, second, arrays):
         return None
     frame, other = (first, second) if len(first.loops) >= len(second.loops) else (second, first)
     if len(other.loops) > 1 and [n for _, n in other.loops] != [n for _, n in frame.loops]:
@@ -96,6 +96,19 @@ def _joint(first: Nest, second: Nest, arrays: frozenset[str]) -> Nest | None:
     leaf = _in_frame(other, frame)
     body = (*frame.leaf, *leaf) if frame is first else (*leaf, *frame.leaf)
     return Nest(frame.loops, body, (*first.launches, *second.launches), first.parallel or second.parallel, first.simd and second.simd)
+
+
+_PLAIN = frozenset(("max", "min", "larger", "smaller", "bits_as_float", "bits_as_int"))
+
+
+def _hinders(first: Nest, second: Nest) -> bool:
+    """Whether the joint loop would lose vector forms that the loops have alone: functions of two kinds, of which one may have none; a
+    maximum that becomes a branch around a function's call; a function in a short inner loop."""
+    calls = [{t.called(n) for n in t.calls(nest.leaf)} for nest in (first, second)]
+    functions = [found - _PLAIN for found in calls]
+    extreme = bool((calls[0] | calls[1]) & {"max", "min"})
+    short = any(len(nest.loops) > 1 and nest.loops[-1][1] < 16 for nest in (first, second))
+    return all(functions) or (any(functions) and (extreme or short))
 
 
 def _in_frame(nest: Nest, frame: Nest) -> t.Body:

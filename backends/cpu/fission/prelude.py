@@ -23,13 +23,17 @@ _MATH = ("expf", "logf", "sinf", "cosf", "tanf", "powf", "tanhf", "erff", "exp2f
 _PIECES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("max", "min"), """using std::max;
 using std::min;
-inline float max(float a, float b) { return a < b ? b : a; }
-inline float min(float a, float b) { return b < a ? b : a; }
 // As in CUDA, the arguments may be of two types.
 template <class A, class B>
 inline std::common_type_t<A, B> max(A a, B b) { return a < b ? b : a; }
 template <class A, class B>
 inline std::common_type_t<A, B> min(A a, B b) { return b < a ? b : a; }
+"""),
+    (("larger", "smaller"), """// max and min inside each other: by value, which vectorizes where references to temporaries do not.
+template <class A, class B>
+inline std::common_type_t<A, B> larger(A a, B b) { return a < b ? b : a; }
+template <class A, class B>
+inline std::common_type_t<A, B> smaller(A a, B b) { return b < a ? b : a; }
 """),
     (("rsqrtf", "rsqrt"), """inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }

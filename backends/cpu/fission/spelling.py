@@ -19,6 +19,7 @@ _INFIX = {
     "__mul24": "*", "__umul24": "*", "__ddiv_rn": "/", "__dsub_rn": "-", "__fadd_rz": "+", "__fmul_rz": "*", "__fdiv_rz": "/", "__fsub_rz": "-",
 }
 _RECIPROCALS = {"__frcp_rn": "1.0f", "__frcp_rz": "1.0f", "__frcp_rd": "1.0f", "__frcp_ru": "1.0f", "__drcp_rn": "1.0"}  # fmt: skip
+_BY_VALUE = {"max": "larger", "min": "smaller", "larger": "larger", "smaller": "smaller"}
 _LOADS = ("__ldg", "__ldcs", "__ldca", "__ldcg", "__ldcv", "__ldlu")
 _STORES = ("__stcs", "__stcg", "__stwb", "__stwt")
 _NOTHING = ("__threadfence", "__threadfence_block", "__threadfence_system", "__nanosleep", "__prefetch_global_l1")
@@ -61,6 +62,9 @@ def _call(n: t.Call) -> Any:
         return t.Assign("=", pointee(n.args[0]), n.args[1])
     if name in _INFIX and len(n.args) == 2:
         return t.Binary(_INFIX[name], *n.args)
+    if name in _BY_VALUE and len(n.args) == 2 and any(isinstance(a, t.Call) and t.called(a) in _BY_VALUE for a in n.args):
+        inner = tuple(t.Call(t.Name(_BY_VALUE[t.called(a)]), a.args) if isinstance(a, t.Call) and t.called(a) in _BY_VALUE else a for a in n.args)
+        return t.Call(t.Name(_BY_VALUE[name]), inner)
     if name in _RECIPROCALS and len(n.args) == 1:
         return t.Binary("/", t.Literal(_RECIPROCALS[name]), n.args[0])
     if name in _RENAMED:
