@@ -41,7 +41,7 @@ struct Real {
 static inline Real rounded(double x, [[maybe_unused]] double ulps = 1) {
   Real r;
 #if WL_NOISY
-  r.v = x * (1 + ulps * unit * noise());
+  r.v = double(float(x)) == x ? x : x * (1 + ulps * unit * noise());  // what float32 represents it does not round: floor(x) + 127 stays an integer
 #else
   r.v = x;
 #endif

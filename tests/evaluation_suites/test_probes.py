@@ -45,6 +45,18 @@ def test_rows_moved_of_a_small_part_of_the_input(judge, tmp_path):
     assert Scorer(judge).score(one, unread).verdict in {"hollow", "partial-read"}
 
 
+def test_bits_made_of_an_exact_sum_are_no_excuse(judge, tmp_path):
+    """A sum of integers has no rounding error: an exponent made of it does not allow an answer to be off by half."""
+    c = (
+        "void work(float* x, float* y) {\n  for (int32_t i = 0; i < 360; ++i) {\n    int32_t v_ = ((int32_t)(floorf(max(x[i], 3.000000e+00f)) + 1.270000e+02f)) << 23;\n"
+        "    y[i] = (*(float *)(&(v_)));\n  }\n}\n"
+    )
+    (tmp_path / "One.json").write_text(json.dumps([{**RECORDS[0], "c_code": c}]))
+    one = read_suite(tmp_path).records[0]
+    ones = "void work(float* x, float* y) { for (int i = 0; i < 360; ++i) y[i] = 1; }"
+    assert Scorer(judge).score(one, ones).verdict == "hollow"
+
+
 def test_the_command(tmp_path, capsys):
     from warploom.agents.evaluate.command import EvalRequest, run_eval
 
