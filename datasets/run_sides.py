@@ -166,7 +166,8 @@ def cuda_library(side: CudaSide, arguments: Sequence[Array]) -> bytes:
     """The emulator's library of a side, with an entry `kernel` that takes `arguments` in order; temporaries are its own, poisoned in each call.
     Raises BuildFailed."""
     unit = _unit(side, _PAIR)
-    return build(replace(unit, body=unit.body + _with_temporaries(side, arguments))).read_bytes()
+    serial = ("-fno-openmp",)  # the judge's process has no OpenMP of its own, and a pair one thread
+    return build(replace(unit, body=unit.body + _with_temporaries(side, arguments)), flags=serial).read_bytes()
 
 
 def _with_temporaries(side: CudaSide, arguments: Sequence[Array]) -> str:
