@@ -190,7 +190,7 @@ def _contract(
     lies_along = r.b_letters[-1] == r.n
     many = lies_along and (rows or 64) >= 48 and (depth or 64) * (columns or 64) >= 1 << 14
     tiles = lies_along or rows is None or rows >= FEW_ROWS or (depth or 0) < LONG_SUM
-    if decisions.choose(f"pack_columns {name}", int(r.b in still or not lies_along and tiles or many), (0, 1)):
+    if decisions.choose(f"pack_columns {name}", int(r.b in still or (not lies_along and tiles) or many), (0, 1)):
         out.append(_layout(node, r.b, r.b_letters, r.n, r.reduced, tile))
         tiles = True
     rows_alias = depth is not None and depth >= 512 and depth % 256 == 0 and (columns or 64) >= 128 and (rows or 64) >= 12

@@ -60,7 +60,7 @@ class _Calls:
             if isinstance(group, Nest) and len(group.launches) > 1:
                 self.several(group)
             else:
-                alone = group.launches[0] if isinstance(group, Nest) else group
+                alone, *_ = group.launches if isinstance(group, Nest) else (group,)
                 self.single(launches[alone], alone)
 
     def nest(self, kernel: t.Function | None, code: KernelCode, at: int) -> Nest | None:
