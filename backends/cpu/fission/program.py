@@ -57,11 +57,13 @@ class _Calls:
         nests = [self.nest(k, code, at) for at, (k, code) in enumerate(zip(kernels, codes))]
         launches, nests, self.dropped = self.without_copies(list(binding.launches), nests)
         for group in joined([at if n is None else n for at, n in enumerate(nests) if at not in self.dropped], self.arrays):
-            if isinstance(group, Nest) and len(group.launches) > 1:
+            if not isinstance(group, Nest):
+                self.single(launches[group], group)
+            elif len(group.launches) > 1:
                 self.several(group)
             else:
-                alone, *_ = group.launches if isinstance(group, Nest) else (group,)
-                self.single(launches[alone], alone)
+                for alone in group.launches:
+                    self.single(launches[alone], alone)
 
     def nest(self, kernel: t.Function | None, code: KernelCode, at: int) -> Nest | None:
         launch = self.binding.launches[at]
