@@ -45,6 +45,7 @@ def _serve(work: Callable[[], object], writing: int, quiet: bool) -> None:
     faulthandler.disable()
     if quiet:
         os.dup2(2, 1)
+    _one_thread()
     try:
         answer = (True, work())
     except BaseException as error:
@@ -56,6 +57,14 @@ def _serve(work: Callable[[], object], writing: int, quiet: bool) -> None:
             pipe.write(_pickled(answer))
     finally:
         os._exit(0)
+
+
+def _one_thread() -> None:
+    """OpenMP's teams stayed with the parent: a parallel region here would wait for them in vain."""
+    with open("/proc/self/maps") as maps:
+        loaded = {line.split(maxsplit=5)[5].strip() for line in maps if "gomp" in line and "/" in line}
+    for path in loaded:
+        ctypes.CDLL(path).omp_set_num_threads(1)
 
 
 def _pickled(answer: tuple[bool, object]) -> bytes:
