@@ -191,8 +191,6 @@ def _nvcc(row: dict[str, Any], nvcc: str, folder: Path) -> list[str]:
 def _cases(row: dict[str, Any], library: Path) -> list[str]:
     signal.alarm(_SECONDS)
     loaded = ctypes.CDLL(str(library))
-    if hasattr(loaded, "omp_set_num_threads"):
-        loaded.omp_set_num_threads(1)  # a forked process waits for its parent's team of threads in vain
     entry = getattr(loaded, row["c_entry"])
     entry.restype = None
     shapes = {b["name"]: (b["shape"], b["dtype"]) for b in row["buffers"]}

@@ -6,12 +6,14 @@ Where a rule decides on a number (a width, a tile, yes or no), it asks `Draft.ch
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..ir.diagnostic import IllegalProgram, IllegalStep
 from ..ir.expr import Expr, Var, affine, simplify, walk
 from ..ir.kernel import Body, Buffer, For, Program, statements
 from ..ir.machine import Machine
+from ..ir.verify import verify
 from .decisions import Decisions
 from .indexing import ravel
 from .schedule.script import apply
@@ -37,12 +39,30 @@ class Draft(Decisions):
 
     def attempt(self, *texts: str) -> bool:
         """Apply all steps or none."""
+
+        def run() -> bool:
+            try:
+                for t in texts:
+                    self.step(t)
+            except (IllegalStep, IllegalProgram):
+                return False
+            return True
+
+        return self.kept(run)
+
+    def kept(self, run: Callable[[], bool]) -> bool:
+        """What `run` returns; where that is False, the draft is as it was before."""
         before, count = self.program, len(self.steps)
+        if done := run():
+            return done
+        self.program, self.steps = before, self.steps[:count]
+        return False
+
+    def is_legal(self) -> bool:
+        """The whole is provable: merged axes may hide from the prover that an index from a buffer is in range."""
         try:
-            for t in texts:
-                self.step(t)
-        except (IllegalStep, IllegalProgram):
-            self.program, self.steps = before, self.steps[:count]
+            verify(self.program)
+        except IllegalProgram:
             return False
         return True
 

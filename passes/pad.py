@@ -13,12 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..ir.diagnostic import IllegalProgram
 from ..ir.expr import Const, Expr, Load, Op, Var, as_int, names, simplify, substitute
 from ..ir.kernel import Alloc, For, Program, Reduce
 from ..ir.types import Dim
 from ..ir.variants import Range, Variant, dispatching, narrowed
-from ..ir.verify import verify
 from .draft import Draft, nest_of
 from .pack import tile_rows, tile_width
 from .schedule.script import apply
@@ -119,7 +117,7 @@ def _scheduled(
     if not recipe(own, rows, height, copied):
         return None
     finish(own)
-    return own if is_legal(own.program) else None  # columns that are not packed may end within a vector
+    return own if own.is_legal() else None  # columns that are not packed may end within a vector
 
 
 def _most_rows(draft: Draft, rows: Rows) -> int:
@@ -254,15 +252,6 @@ def hold_columns(draft: Draft, inner: str, lanes: list[str]) -> None:
             by = ", ".join(a for a in lanes if a in used)
             draft.attempt(f"stage({x.buffer}, {inner}, ({by}), local)")
             return
-
-
-def is_legal(program: Program) -> bool:
-    """Whether the verifier has nothing against it."""
-    try:
-        verify(program)
-    except IllegalProgram:
-        return False
-    return True
 
 
 def _is_local(draft: Draft, name: str) -> bool:

@@ -48,10 +48,8 @@ def sketch(program: Program, kind: str, machine: Machine, choices: Mapping[str, 
         verify(draft.program)
         return draft
     for rule in (*RULES.get(kind, ()), rows):
-        before = draft.program, list(draft.steps)
-        if rule(draft):
+        if draft.kept(lambda rule=rule: rule(draft)):
             break
-        draft.program, draft.steps = before
     _finish(draft)
     verify(draft.program)
     return draft
@@ -62,9 +60,7 @@ def _served(draft: Draft) -> bool:
     dot = dot_intrinsic(draft) is not None
     if padded(draft, _finish, dot_tile if dot else float_tile):
         return True
-    before = draft.program, list(draft.steps)
-    if not dot or not dot_rows(draft):
-        draft.program, draft.steps = before
+    if not dot or not draft.kept(lambda: dot_rows(draft)):
         return False
     _finish(draft)
     return True
@@ -165,10 +161,7 @@ def _window(draft: Draft, outer: list[For]) -> bool:
     if not taps or any((as_int(s.hi) or 99) > 16 for s in taps) or not any(isinstance(s, Reduce) for s in statements(outer[-1].body)):
         return False
     count = draft.choose("together", 1, (1, 2, 4)) if len(outer) > 1 else 1
-    before = draft.program, list(draft.steps)
-    done = count > 1 and _several_rows(draft, outer[-2], outer[-1], count)
-    if not done:
-        draft.program, draft.steps = before
+    if count == 1 or not draft.kept(lambda: _several_rows(draft, outer[-2], outer[-1], count)):
         vectorise_parallel(draft, outer[-1])
     if draft.choose("taps", 0, (0, 1)):
         for s in taps:

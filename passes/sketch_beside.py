@@ -24,13 +24,15 @@ def together(draft: Draft, axis: For, vectorise: Callable[[], None]) -> None:
     if extent < 2:
         return vectorise()
     count = draft.choose("together", 1, (c for c in (1, 2, 4, 8) if c <= extent))
-    before = draft.program, list(draft.steps)
-    if count > 1 and draft.attempt(f"split({a}, {count}, tail=mask, round=1)", f"bind({a}1, unroll)"):
+
+    def several() -> bool:
+        if not draft.attempt(f"split({a}, {count}, tail=mask, round=1)", f"bind({a}1, unroll)"):
+            return False
         vectorise()
-        if draft.attempt(f"expand({a}1)"):
-            return None
-        draft.program, draft.steps = before
-    return vectorise()
+        return draft.attempt(f"expand({a}1)")
+
+    if count == 1 or not draft.kept(several):
+        vectorise()
 
 
 def lines(draft: Draft, columns: For) -> bool:
@@ -41,11 +43,10 @@ def lines(draft: Draft, columns: For) -> bool:
     if (as_int(reduced.hi) or 0) < LEAST or (as_int(columns.hi) or 0) < draft.machine.lanes:
         return False
     count = draft.choose("lines", 0, (0, 4, 8, 16))
-    return bool(count) and _by_lines(draft, columns, reduced.axis, count)
+    return bool(count) and draft.kept(lambda: _by_lines(draft, columns, reduced.axis, count))
 
 
 def _by_lines(draft: Draft, columns: For, r: str, count: int) -> bool:
-    before = draft.program, list(draft.steps)
     c, lanes = columns.axis, draft.machine.lanes
     parts = [c]
     done = True
@@ -58,8 +59,6 @@ def _by_lines(draft: Draft, columns: For, r: str, count: int) -> bool:
         done = done and draft.attempt(f"split({p}, {lanes}, tail=mask, round={lanes})")
         for lane in (f"{p}1", f"{p}2"):
             done = done and (not draft.has(lane) or draft.attempt(f"bind({lane}, vector)"))
-    if not done:
-        draft.program, draft.steps = before
     return done
 
 
@@ -69,13 +68,14 @@ def several_rows(draft: Draft, rows: For, columns: For, vectorise: Callable[[For
     if extent < 2 or not all(isinstance(s, Store) for s in statements(columns.body)):
         return False
     count = draft.choose("together", 1, (c for c in (1, 2, 4, 8) if c <= extent))
-    before = draft.program, list(draft.steps)
-    if count > 1 and draft.attempt(f"split({m}, {count}, tail=mask, round=1)"):
+
+    def several() -> bool:
+        if not draft.attempt(f"split({m}, {count}, tail=mask, round=1)"):
+            return False
         inner = next(x for x in draft.loops() if x.axis == n)
-        if vectorise(inner) and draft.attempt(f"reorder({n}0, {m}1)", f"bind({m}1, unroll)"):
-            return True
-        draft.program, draft.steps = before
-    return False
+        return vectorise(inner) and draft.attempt(f"reorder({n}0, {m}1)", f"bind({m}1, unroll)")
+
+    return count > 1 and draft.kept(several)
 
 
 def places(draft: Draft, loop: For, vectorise: Callable[[For], bool]) -> bool:
@@ -85,10 +85,11 @@ def places(draft: Draft, loop: For, vectorise: Callable[[For], bool]) -> bool:
     if extent is None or extent < 1 << 16 or not plain or extent % (8 * draft.machine.lanes):
         return vectorise(loop)
     count = draft.choose("places", 1, (1, 2, 4))
-    before = draft.program, list(draft.steps)
-    if count > 1 and draft.attempt(f"split({a}, {extent // count}, tail=exact)", f"reorder({a}1, {a}0)"):
+
+    def apart() -> bool:
+        if not draft.attempt(f"split({a}, {extent // count}, tail=exact)", f"reorder({a}1, {a}0)"):
+            return False
         inner = next(x for x in draft.loops() if x.axis == f"{a}1")
-        if vectorise(inner) and draft.attempt(f"reorder({a}0, {a}11)", f"bind({a}0, unroll)"):
-            return True
-        draft.program, draft.steps = before
-    return vectorise(loop)
+        return vectorise(inner) and draft.attempt(f"reorder({a}0, {a}11)", f"bind({a}0, unroll)")
+
+    return (count > 1 and draft.kept(apart)) or vectorise(loop)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..ir.diagnostic import IllegalProgram
 from ..ir.expr import Expr, as_int
 from ..ir.kernel import Alloc, Body, Buffer, For, If, Program, Reduce, Store, statements
 from ..ir.machine import Machine
@@ -38,21 +37,10 @@ def sketch_gpu(program: Program, kind: str, machine: Machine, choices: Mapping[s
     """The default GPU schedule for a naive program of a class (`fuse.Group.kind`), verified; `choices` overrule its decisions."""
     draft = Draft(program=program, machine=machine, choices=choices or {})
     for rule in (*RULES.get(kind, ()), split_reduction, rows, points, plain_points):
-        before = draft.program, list(draft.steps)
-        if rule(draft) and legal(draft.program):
+        if draft.kept(lambda rule=rule: rule(draft) and draft.is_legal()):
             return draft
-        draft.program, draft.steps = before
     verify(draft.program)
     return draft
-
-
-def legal(program: Program) -> bool:
-    """The whole is provable: merged axes may hide from the prover that an index from a buffer is in range."""
-    try:
-        verify(program)
-    except IllegalProgram:
-        return False
-    return True
 
 
 # ------------------------------------------------------------------------------------------------ points

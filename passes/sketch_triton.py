@@ -12,7 +12,7 @@ from ..ir.kernel import For, If, Program, Reduce, statements
 from ..ir.machine import Machine
 from ..ir.verify import verify
 from .draft import Draft, nest_of
-from .sketch_gpu import body_of, count_of, least, legal, pure_map, row_loops, rows_win, to_grid, tops
+from .sketch_gpu import body_of, count_of, least, pure_map, row_loops, rows_win, to_grid, tops
 from .sketch_gpu_contract import contraction_axes
 
 TILE = 256
@@ -25,10 +25,8 @@ def sketch_triton(program: Program, kind: str, machine: Machine, choices: Mappin
     """The default Triton schedule for a naive program of a class, verified."""
     draft = Draft(program=program, machine=machine, choices=choices or {})
     for rule in (*((contract,) if kind == "contract" else ()), rows, points, plain_points):
-        before = draft.program, list(draft.steps)
-        if rule(draft) and legal(draft.program):
+        if draft.kept(lambda rule=rule: rule(draft) and draft.is_legal()):
             return draft
-        draft.program, draft.steps = before
     verify(draft.program)
     return draft
 
