@@ -6,6 +6,7 @@ Each command imports its room inside its body, so that `warploom --help` stays q
 from __future__ import annotations
 
 import sys
+import time
 from typing import Annotated
 
 import typer
@@ -153,6 +154,7 @@ def evolve(
 ) -> None:
     """Search strategies for faster kernels; every winner has passed the judge. `evolve show DIR` writes the run as HTML, `evolve record DIR`
     what it was told as one file for --replay; `evolve export FILE` and `import FILE`: the strategies that runs have found."""
+    began = time.monotonic()
     if file in ("show", "record", "export", "import") and folder is not None:
         from .agents.evolve.files import run_files
 
@@ -163,7 +165,7 @@ def evolve(
         file, target, budget, evaluations, model, proposer, seed, out, resume, replay, threads, max_tokens, max_cost, not no_knowledge,
         unsafe_no_sandbox,
     )  # fmt: skip
-    raise typer.Exit(run_evolve(request, as_json))
+    raise typer.Exit(run_evolve(request, as_json, began))
 
 
 @app.command("eval")

@@ -70,26 +70,27 @@ class Request:
         return " ".join([*parts, *more])
 
 
-def run_evolve(request: Request, as_json: bool) -> int:
+def run_evolve(request: Request, as_json: bool, began: float | None = None) -> int:
     """0: there is a judged winner (the default schedule where nothing was faster); 1: the judge refuses all; 2 usage; 3 no sandbox."""
-    return exit_code(lambda: evolve(request, quiet=as_json), as_json)
+    return exit_code(lambda: evolve(request, quiet=as_json, began=began), as_json)
 
 
-def evolve(request: Request, quiet: bool = True) -> tuple[int, Json]:
-    """Run, and give (exit code, what `best.json` holds)."""
+def evolve(request: Request, quiet: bool = True, began: float | None = None) -> tuple[int, Json]:
+    """Run, and give (exit code, what `best.json` holds). `began`: when the budget began to count, by `time.monotonic`; else now."""
     if request.target not in TARGETS:
         raise BadRequest(f"no target {request.target!r} for evolve", hint="one of " + ", ".join(TARGETS))
     budgets = Budgets(seconds_of(request.budget), request.evaluations, request.max_tokens, request.max_cost)
     torch.set_num_threads(request.threads)
     task = read_task(request.file)
     folder = Path(request.out or f"evolve-{Path(request.file).stem}")
-    state = State(folder, Path(request.replay) if request.replay else None)
+    state = State(folder, Path(request.replay) if request.replay else None, began=began)
     try:
         state.agree(_identity(request, task.text), request.resume)
         gpu = request.target in GPUS
         subject = read_subject(request.file, recorded(state, backend(request.target).machine() if gpu else measured()))
         bench = Emulation(request.target) if gpu else Bench(task, request.threads, request.unsafe)
-        return _evolved(request, budgets, state, subject, task.text, bench, listener(quiet, budgets.seconds), folder)
+        with state.beating():
+            return _evolved(request, budgets, state, subject, task.text, bench, listener(quiet, budgets.seconds), folder)
     finally:
         state.close()
 

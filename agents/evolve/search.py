@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from ...evaluation.report.work import work
 from ...evaluation.verdict import Verdict
 from ...ir.diagnostic import BuildFailed, WarploomError
+from ...ir.module import Launch
 from ..knowledge.base import Knowledge
 from ..proposers.proposer import Proposer
 from ..strategy import Strategy, print_strategy
@@ -27,7 +28,7 @@ from .gpu import GPUS, Emulation, Modelled
 from .judged import Judging, TooSlow, reasons
 from .measure import STAGES, Arena, Timing
 from .modelled import launch_seconds
-from .state import Json, NotRecorded, State
+from .state import SMALL, Json, NotRecorded, State
 from .subject import Subject
 from .tiny import first_difference
 
@@ -122,7 +123,6 @@ class Search:
         self._idle = 0
         self._pace = 0.0
         self.beaten = self.late = False
-        self._small: dict[tuple[str, str], str | None] = {}
 
     @property
     def arena(self) -> Arena | Modelled:
@@ -251,16 +251,21 @@ class Search:
     def _wrong_when_small(self, p: Proposal, candidate: Candidate) -> bool:
         default = {k.script for k in self.board.default.candidate.kernels.values()}
         for k in candidate.kernels.values():
-            key = hashlib.sha256(repr(k.naive.body).encode()).hexdigest(), k.script
             if k.script in default:
                 continue
-            if key not in self._small:
-                self._small[key] = first_difference([k])
-            if why := self._small[key]:
+            if why := self._small_difference(k):
                 self._refuse(p, f"wrong: {why}")
                 self._refused_programs[candidate.key] = why
                 return True
         return False
+
+    def _small_difference(self, k: Launch) -> str | None:
+        key = hashlib.sha256(f"{k.naive.body}\0{k.script}".encode()).hexdigest()[:24]
+        told = self.state.recall(SMALL, key)
+        if told is None:
+            told = Json(why=first_difference([k]))
+            self.state.tell(SMALL, {key: told})
+        return told["why"]  # type: ignore[return-value]
 
     def _refuse(self, p: Proposal, reason: str) -> None:
         self.board.refused.append(Refusal(p.strategy, reason, p.operator))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ...ir.diagnostic import Unreadable, WarploomError
@@ -19,6 +20,8 @@ FILE = "state.sqlite"
 RECORD = "warploom evolve run"
 ASKED = ("machine", "knowledge", "measured", "verdict", "confirmed", "decision", "batch", "contest", "answer", "arrival")
 """What a run asks for: a replay needs nothing else."""
+SMALL = "small"
+"""Kernel and script -> what was wrong with it on small data, or nothing."""
 FOUND = "found"
 """Program key -> the strategy in general form that was written back, and its ratio."""
 _TABLES = """
@@ -44,9 +47,9 @@ class NotRecorded(WarploomError):
 
 class State:
     """`replay`: another run's folder, or its record (`write_record`), whose tellings are used instead of new ones. `clock` is monotonic, in
-    seconds; `reading`: nothing is added."""
+    seconds; `reading`: nothing is added; `began`: when, by the clock, this spell began."""
 
-    def __init__(self, out: Path, replay: Path | None = None, clock: Callable[[], float] = time.monotonic, reading: bool = False):
+    def __init__(self, out: Path, replay: Path | None = None, clock: Callable[[], float] = time.monotonic, reading: bool = False, began: float | None = None):
         self.out, self.clock = out, clock
         self.db = _opened(out / FILE, make=not reading)
         self.source = _source(replay) if replay else None
@@ -55,7 +58,27 @@ class State:
             self.before = self.db.execute("SELECT coalesce(sum(seconds), 0) FROM spell").fetchone()[0]
             if not reading:
                 self.db.execute("INSERT INTO spell VALUES (?, 0)", (self.spell,))
-        self.started = clock()
+        self.started = clock() if began is None else began
+
+    @contextlib.contextmanager
+    def beating(self, every: float = 1.0) -> Iterator[None]:
+        """Keeps the time of this spell every so many seconds: where it is killed, it counts to its last one."""
+        done = threading.Event()
+
+        def beat() -> None:
+            db = _opened(self.out / FILE, make=False)
+            while not done.wait(every):
+                with contextlib.suppress(sqlite3.OperationalError), db:  # busy: the next beat will do
+                    db.execute("UPDATE spell SET seconds = ? WHERE number = ?", (self.clock() - self.started, self.spell))
+            db.close()
+
+        thread = threading.Thread(target=beat, name="heart", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     @property
     def replaying(self) -> bool:

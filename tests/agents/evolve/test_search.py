@@ -2,10 +2,12 @@
 
 import json
 import sqlite3
+import time
 
 import pytest
-from evolve_fakes import FakeArena
+from evolve_fakes import Clock, FakeArena
 from warploom.agents.evolve import command
+from warploom.agents.evolve import search as search_module
 from warploom.agents.evolve.contest import Contest
 from warploom.agents.evolve.state import OtherRun, State, write_record
 from warploom.agents.proposers.plain import Hill, Random
@@ -79,6 +81,32 @@ def test_a_killed_run_goes_on_without_doing_anything_twice(run):
     assert proposed(last) == proposed(whole)
     assert made.best.individual.key == whole.outcome.best.individual.key
     assert last.state.seconds <= 35.0 and spells == 5
+
+
+def test_a_killed_spell_counts_to_its_last_second(tmp_path):
+    clock = Clock()
+    state = State(tmp_path, clock=clock, began=-3.0)
+    with state.beating(every=0.01):
+        clock.now = 20.0
+        reader = sqlite3.connect(tmp_path / "state.sqlite")
+        until = time.monotonic() + 20
+        while reader.execute("SELECT seconds FROM spell").fetchone() != (23.0,):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    assert State(tmp_path, clock=Clock()).seconds == 23.0
+
+
+def test_small_data_are_looked_at_once(run, monkeypatch):
+    looked = []
+    monkeypatch.setattr(search_module, "first_difference", lambda kernels: looked.append(f"{kernels[0].naive.body} {kernels[0].script}"))
+    search = run("killed", seconds=35.0)
+    killed_after(search, 6)
+    with pytest.raises(Killed):
+        search.run()
+    before = len(looked)
+    assert before
+    run("killed", seconds=35.0).run()
+    assert len(looked) == len(set(looked)) > before
 
 
 def test_a_replay_proposes_the_same_and_measures_nothing(run):
