@@ -39,12 +39,13 @@ class Ended(Exception):
 
 @dataclass
 class Contained:
-    """One process of a candidate. `pid` is its number on this machine."""
+    """One process of a candidate. `pid` is its number on this machine; `repeats`: its runner can repeat calls by itself."""
 
     process: subprocess.Popen
     channel: socket.socket
     arena: Arena
     keep: tuple[int, ...] = ()
+    repeats: bool = False
     pid: int = 0
     _pending: bytes = b""
     calls: int = 0
@@ -68,11 +69,18 @@ class Contained:
 
         `stirred`: the runner stops its threads at arbitrary instructions for a moment (native candidates only).
         """
+        return self._calls("stir" if stirred else "run", f"{first} {last}", last - first, timeout)
+
+    def run_often(self, first: int, last: int, repeats: int, timeout: float) -> float:
+        """As `run`, `repeats` times over in one go; before each call some word of every output is spoilt. Where `self.repeats` only."""
+        return self._calls("time", f"{first} {last} {repeats}", (last - first) * repeats, timeout)
+
+    def _calls(self, verb: str, slots: str, count: int, timeout: float) -> float:
         token = secrets.token_hex(7)
         if self._pending or select.select([self.channel], [], [], 0)[0]:
             raise Ended(self._end(Finding("sandbox-violation", "it wrote to the judge's channel")))
         self._used_ns = self._processor_ns()
-        command = f"{'stir' if stirred else 'run'} {token} {first} {last}\n".encode()
+        command = f"{verb} {token} {slots}\n".encode()
         start = time.perf_counter()
         self._send(command)
         line = self._line(start + timeout, timeout, "a call")
@@ -80,7 +88,7 @@ class Contained:
         words = line.split()
         if len(words) != 5 or words[0] != "ok" or words[1].lstrip("0") != token.lstrip("0"):
             raise Ended(self._told(line, f"in call {self.calls + 1}"))
-        self.calls += last - first
+        self.calls += count
         self.threads = (int(words[2]), int(words[3]))
         if words[4] == "1":
             raise Ended(self._end(Finding("memory", "an allocation beyond the limit failed")))

@@ -13,7 +13,7 @@ from .build import Library, runner
 from .candidate import scalar_types
 from .contained import Contained, Ended
 from .sandbox import GIB, Limits, Sandbox
-from .signature import Signature
+from .signature import Argument, Signature
 from .verdict import Finding
 
 CLOCKS = {
@@ -48,7 +48,7 @@ def start(
     environment = {"OMP_NUM_THREADS": str(threads), "OMP_DYNAMIC": "false", "OMP_STACKSIZE": "8M", "GOMP_SPINCOUNT": "20000"}
     process = sandbox.start(arguments, limits=limits, fds=fds, environment=environment)
     theirs.close()
-    contained = Contained(process, ours, arena, keep=(code, plan, program))
+    contained = Contained(process, ours, arena, keep=(code, plan, program), repeats=True)
     try:
         contained.wait_ready(LOAD_S)
     except BaseException:
@@ -64,8 +64,13 @@ def _plan(layout: Layout, signature: Signature, scalars: tuple, source: str) -> 
     for buffers in layout.slots:
         left = iter(buffers)
         for argument, declared, value in zip(signature.arguments, types, scalars):
-            lines.append(f"p {next(left).start:x}" if argument.kind == "tensor" else _scalar(argument.kind, declared, value))
+            lines.append(_buffer(argument, next(left).start) if argument.kind == "tensor" else _scalar(argument.kind, declared, value))
     return "\n".join(lines) + "\n"
+
+
+def _buffer(argument: Argument, start: int) -> str:
+    """`p` and where it lies; `o` for an output, with its bytes."""
+    return f"o {start:x} {argument.nbytes}" if argument.role == "output" else f"p {start:x}"
 
 
 def _scalar(kind: str, declared: str, value) -> str:

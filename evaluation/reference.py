@@ -442,17 +442,17 @@ class Reference:
             )
         return made
 
-    def time(self, keys: list[str]) -> int:
-        """Runs eager once on each of these cases; the judge holds the clock."""
+    def time(self, keys: list[str], repeats: int, wake: bool) -> int:
+        """Runs eager on each of these cases, `repeats` times over; the judge holds the clock, so there is nothing to `wake` before it runs."""
         with torch.no_grad():
-            for key in keys:
+            for key in keys * repeats:
                 inputs, _ = self.cases[key]
                 self._run(self.model, inputs)
         return len(keys)
 
-    def prepare_timing(self, key: str) -> int:
-        """Loads a case's weights for the timed runs."""
-        torch.set_num_threads(self.threads)
+    def prepare_timing(self, key: str, threads: int) -> int:
+        """Loads a case's weights for the timed runs, which have so many threads."""
+        torch.set_num_threads(threads)
         self.model.load_state_dict(self.cases[key][1])
         return 0
 

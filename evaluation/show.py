@@ -39,7 +39,7 @@ def _facts(verdict: Verdict) -> list[tuple[str, str]]:
         facts.append(
             (
                 "speed",
-                f"{m.time_ms:.4g} ms ({m.warm_ms:.4g} warm), {m.baseline} {m.baseline_ms:.4g} ms: {m.speedup:.2f}x [{m.interval[0]:.2f}, {m.interval[1]:.2f}], {verdict.threads} threads",
+                f"{m.time_ms:.4g} ms ({m.warm_ms:.4g} warm), {m.baseline} {m.baseline_ms:.4g} ms: {m.speedup:.2f}x [{m.interval[0]:.2f}, {m.interval[1]:.2f}], {m.threads or verdict.threads} threads",
             )
         )
     if m and m.noise > 0.3:

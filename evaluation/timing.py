@@ -2,6 +2,11 @@
 
 Inputs rotate through more memory than the last-level cache holds and change place in every round. Times are medians over
 rounds; the speedup is the median of the rounds' ratios with a 95% interval from its order statistics.
+
+A call of microseconds is lost in the way to its process and back, and in waking its threads: both sides are called once more just
+before, so that their threads are awake, and then as often in one go as takes a millisecond, a few times in turns, of which the
+quickest counts: another process that comes in between is no part of it. Where neither side gains by several threads,
+both are timed on one: on a busy machine a team waits for its last thread a thousand times as long as such a call takes.
 """
 
 from __future__ import annotations
@@ -9,6 +14,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +28,9 @@ from .verdict import Finding, Measured
 
 LEAST_ROUNDS, MOST_ROUNDS = 5, 40
 MOST_ARENA = 768 << 20
+BATCH_S, MOST_REPEATS = 1e-3, 1 << 14
+SHORT_S = 0.05  # longer calls are timed one by one, on all threads
+GAIN, TRIES, TRIES_S = 1.15, 4, 0.02  # times as fast on all threads as on one, in the best of so many tries, or of what fits in so many seconds
 FALLBACK_CACHE = 32 << 20
 _CONTROL = np.ones(1 << 17, np.float32)
 
@@ -54,6 +63,22 @@ def slot_count(bytes_per_slot: int, seconds: float) -> int:
     return max(2, min(32, max(min(past_cache, 8), long_enough), few_enough, quick_enough))
 
 
+def repeats_for(batch: Callable[[int], float]) -> int:
+    """How often a batch is run in one go, so that it takes a millisecond or more; `batch(n)` gives the seconds of n times."""
+    repeats = 1
+    while (seconds := batch(repeats)) < BATCH_S and repeats < MOST_REPEATS:
+        repeats = min(MOST_REPEATS, repeats * max(2, min(16, math.ceil(BATCH_S / seconds))))
+    return repeats
+
+
+def quickest(batches: list[Callable[[int], float]], repeats: list[int]) -> list[float]:
+    """Seconds of each batch, once over: the least of a few tries in turns."""
+    tries: list[list[float]] = []
+    while len(tries) < TRIES and sum(map(sum, tries)) < TRIES_S:
+        tries.append([batch(n) for batch, n in zip(batches, repeats)])
+    return [min(seconds) / n for seconds, n in zip(zip(*tries), repeats)]
+
+
 def interval_of(values: list[float]) -> tuple[float, float]:
     """95% interval of the median from order statistics (a binomial bound; the extremes where there are few values)."""
     ordered, n = sorted(values), len(values)
@@ -65,20 +90,33 @@ def measure(trial: Trial, reference: Asked, budget_s: float) -> tuple[Measured |
     """Times until the interval is tight or the budget is spent. Findings where a timed output is wrong. Raises `Ended`."""
     cases = _cases(trial, reference)
     slots = slot_count(sum(a.nbytes for a in trial.signature.tensors), trial.longest_s)
-    contained = trial.start(slots, trial.threads)
     trial.set_stage("timed")
-    reference.call("prepare_timing", cases[0].key)
-    empty = _empty_calls(contained, reference)
+    sides = _chosen(trial, reference, cases, slots)
+    contained = sides.contained
     samples, found, started = _Samples(), [], time.perf_counter()
     for number in range(MOST_ROUNDS):
         turn = [cases[(slot + number) % len(cases)] for slot in range(slots)]
-        found += _round(trial, contained, reference, turn, "finite" if number % 2 else "nan", empty, samples)
+        found += sides.round(turn, "finite" if number % 2 else "nan", samples)
         if found or trial.failures or _enough(samples, time.perf_counter() - started, budget_s):
             break
     if not found and not trial.failures:
         found += [f for f in [contained.leftovers(), contained.clock_drift()] if f]
         found += trial.watched_call(contained) if trial.maker.watches_calls else []
-    return _summary(samples), found
+    return _summary(samples, sides.threads), found
+
+
+def _chosen(trial: Trial, reference: Asked, cases: list[Case], slots: int) -> _Sides:
+    """Both sides with the number of threads that they are timed on."""
+    several = _Sides(trial, reference, cases, slots, trial.threads)
+    if not several.short or trial.threads == 1:
+        return several
+    quick = several.quickest(several.turn)
+    several.contained.close()
+    one = _Sides(trial, reference, cases, slots, 1)
+    if not any(GAIN * many < alone for many, alone in zip(quick, one.quickest(one.turn))):
+        return one
+    one.contained.close()
+    return _Sides(trial, reference, cases, slots, trial.threads)
 
 
 def _cases(trial: Trial, reference: Asked) -> list[Case]:
@@ -91,40 +129,69 @@ def _cases(trial: Trial, reference: Asked) -> list[Case]:
     return [trial.cases.kept[k] for k in keys]
 
 
-def _round(
-    trial: Trial, contained: Contained, reference: Asked, turn: list[Case], kind: str, empty, samples: _Samples
-) -> list[Finding]:
-    for slot, case in enumerate(turn):
-        trial.fill(contained, slot, case, kind)
-    seconds = contained.run(0, len(turn), trial.call_s * len(turn))
-    found: list[Finding] = []
-    for slot, case in enumerate(turn):
-        found += trial.check(contained, slot, case, kind)
-        if found or trial.failures:
-            return found
-    samples.ours.append(net(seconds, empty[0]) / len(turn))
-    samples.theirs.append(_eager(reference, turn, empty[1]))
-    samples.control.append(_control())
-    samples.warm.append(_warm(trial, contained, empty[0]))
-    return found
+class _Sides:
+    """Candidate and reference, timed in turns on the same number of threads; `empty` are the seconds of an empty round trip to either."""
 
+    def __init__(self, trial: Trial, reference: Asked, cases: list[Case], slots: int, threads: int):
+        self.trial, self.reference, self.threads = trial, reference, threads
+        self.contained = trial.start(slots, threads)
+        reference.call("prepare_timing", cases[0].key, threads)
+        self.empty = _empty_calls(self.contained, reference)
+        self.turn = [cases[slot % len(cases)] for slot in range(slots)]
+        self.short = self.contained.repeats and trial.description.eager_s < SHORT_S and not trial.description.mutated
+        self.repeats = [1, 1]  # of ours and theirs
+        if self.short:
+            self._fill(self.turn, "nan")
+            self.repeats = [repeats_for(batch) for batch in self._batches([c.key for c in self.turn])]
 
-def _eager(reference: Asked, turn: list[Case], empty: float) -> float:
-    start = time.perf_counter()
-    told = reference.call("time", [c.key for c in turn], timeout=120.0)
-    if isinstance(told, float):  # a reference that runs in a contained process of its own holds the clock itself
-        return told / len(turn)
-    return net(time.perf_counter() - start, empty) / len(turn)
+    def _batches(self, keys: list[str]) -> list[Callable[[int], float]]:
+        return [lambda n: self._ours(len(keys), n), lambda n: self._theirs(keys, n)]
+
+    def quickest(self, turn: list[Case]) -> list[float]:
+        """Seconds of a call of either side on these cases."""
+        return [s / len(turn) for s in quickest(self._batches([c.key for c in turn]), self.repeats)]
+
+    def _fill(self, turn: list[Case], kind: str) -> None:
+        for slot, case in enumerate(turn):
+            self.trial.fill(self.contained, slot, case, kind)
+
+    def round(self, turn: list[Case], kind: str, samples: _Samples) -> list[Finding]:
+        """One batch of either side on these cases, one a slot, and what is wrong with its outputs."""
+        self._fill(turn, kind)
+        ours, theirs = self.quickest(turn) if self.short else (self._ours(len(turn), 1) / len(turn), None)
+        found: list[Finding] = []
+        for slot, case in enumerate(turn):
+            found += self.trial.check(self.contained, slot, case, kind)
+            if found or self.trial.failures:
+                return found
+        samples.ours.append(ours)
+        samples.theirs.append(self._theirs([c.key for c in turn], 1) / len(turn) if theirs is None else theirs)
+        samples.control.append(_control())
+        samples.warm.append(samples.ours[-1] if self.short else self._warm())
+        return found
+
+    def _ours(self, slots: int, repeats: int) -> float:
+        timeout = self.trial.call_s * slots
+        if not self.short:
+            return net(self.contained.run(0, slots, timeout), self.empty[0])
+        self.contained.run_often(slots - 1, slots, 1, timeout)  # wakes its threads
+        return net(self.contained.run_often(0, slots, repeats, timeout), self.empty[0])
+
+    def _theirs(self, keys: list[str], repeats: int) -> float:
+        start = time.perf_counter()
+        told = self.reference.call("time", keys, repeats, self.short, timeout=120.0)
+        if isinstance(told, float):  # a reference that runs in a contained process of its own holds the clock itself
+            return told
+        return net(time.perf_counter() - start, self.empty[1])
+
+    def _warm(self) -> float:
+        self.contained.run(0, 1, self.trial.call_s)
+        return net(self.contained.run(0, 1, self.trial.call_s), self.empty[0])
 
 
 def net(seconds: float, empty: float) -> float:
     """Seconds without the way there and back; on a busy machine that may seem longer than all of it, so a tenth is always left."""
     return max(seconds - empty, 0.1 * seconds, 1e-7)
-
-
-def _warm(trial: Trial, contained: Contained, empty: float) -> float:
-    contained.run(0, 1, trial.call_s)
-    return net(contained.run(0, 1, trial.call_s), empty)
 
 
 def _empty_calls(contained: Contained, reference: Asked) -> tuple[float, float]:
@@ -133,9 +200,17 @@ def _empty_calls(contained: Contained, reference: Asked) -> tuple[float, float]:
     theirs = []
     for _ in range(5):
         start = time.perf_counter()
-        reference.call("time", [])
+        reference.call("time", [], 1, False)
         theirs.append(time.perf_counter() - start)
     return ours, min(theirs)
+
+
+def mean_seconds(contained: Contained, runs: int, most_s: float) -> float:
+    """The mean of `runs` runs in one go on the slot 0, fewer where they would take longer than `most_s`; after one that is not counted."""
+    empty = min(contained.run(0, 0, 10.0) for _ in range(5))
+    once = contained.run(0, 1, 60.0)
+    count = max(1, min(runs, int(most_s / max(1e-7, once))))
+    return net(contained.run_often(0, 1, count, 60.0 + 2 * most_s), empty) / count
 
 
 def _control() -> float:
@@ -154,7 +229,7 @@ def _enough(samples: _Samples, elapsed: float, budget_s: float) -> bool:
     return elapsed > budget_s or (n >= 8 and high < 1.05 * low)
 
 
-def _summary(samples: _Samples) -> Measured | None:
+def _summary(samples: _Samples, threads: int) -> Measured | None:
     if len(samples.ours) < 2:
         return None
     ours, theirs, control, warm = (values[1:] for values in (samples.ours, samples.theirs, samples.control, samples.warm))
@@ -168,4 +243,5 @@ def _summary(samples: _Samples) -> Measured | None:
         interval=interval_of(ratios),
         rounds=len(ours),
         noise=ordered[int(0.9 * (len(ordered) - 1))] / max(1e-9, ordered[0]) - 1,
+        threads=threads,
     )

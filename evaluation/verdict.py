@@ -49,7 +49,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Measured:
-    """Times of one interleaved run in ms per call; `interval` is a 95% interval of the speedup."""
+    """Times of one interleaved run in ms per call; `interval` is a 95% interval of the speedup, `threads` what both sides had."""
 
     time_ms: float
     baseline_ms: float
@@ -59,6 +59,7 @@ class Measured:
     rounds: int
     noise: float
     baseline: str = "eager"
+    threads: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import statistics
 import time
 from collections.abc import Callable
 
@@ -14,33 +13,31 @@ import numpy as np
 import torch
 
 from .. import native
-from ..timing import net
+from ..timing import net, repeats_for
 from .code_reference import CodeReference
 from .record import Record
 from .torch_operators import OPERATORS
 
 _ROUNDS = 7
 _MOST_S = 1.0
-Timed = Callable[[], float]
+Timed = Callable[[int], float]  # seconds of so many calls in one go
 
 
 def other_speeds(record: Record, reference: CodeReference, known: bool, inductor: bool) -> dict[str, float]:
-    """Medians over interleaved rounds. `known`: torch's operator of the record's name computes what its C side does."""
+    """The least times of interleaved rounds. `known`: torch's operator of the record's name computes what its C side does."""
     inputs = reference.inputs_of(reference.own, 61)
     reference.cases["other"] = inputs
     with contextlib.ExitStack() as stack:
         timed: dict[str, Timed] = {"naive": _serial(stack, reference, inputs)}
         if known:
             timed |= _by_torch(record, inputs, reference.threads, inductor)
-        ratios: dict[str, list[float]] = {name: [] for name in timed}
-        started = time.perf_counter()
-        for _ in range(_ROUNDS):
-            theirs = reference.time(["other"])
-            for name, run in timed.items():
-                ratios[name].append(theirs / run())
-            if time.perf_counter() - started > _MOST_S:
-                break
-    return {name: statistics.median(values) for name, values in ratios.items()}
+        own: Timed = lambda repeats: reference.time(["other"], repeats, True)  # noqa: E731
+        batches, rounds = [own, *timed.values()], []
+        repeats, started = [repeats_for(batch) for batch in batches], time.perf_counter()
+        while len(rounds) < _ROUNDS and (not rounds or time.perf_counter() - started < _MOST_S):
+            rounds.append([batch(n) / n for batch, n in zip(batches, repeats)])
+        least = [min(seconds) for seconds in zip(*rounds)]
+    return {name: least[0] / seconds for name, seconds in zip(timed, least[1:])}
 
 
 def _serial(stack: contextlib.ExitStack, reference: CodeReference, inputs: list[np.ndarray]) -> Timed:
@@ -52,20 +49,21 @@ def _serial(stack: contextlib.ExitStack, reference: CodeReference, inputs: list[
         if argument.role == "input":
             contained.arena.fill(buffer, next(values))
     empty = min(contained.run(0, 0, 10.0) for _ in range(5))
-    return lambda: net(contained.run(0, 1, 120.0), empty)
+    return lambda repeats: net(contained.run_often(0, 1, repeats, 120.0), empty)
 
 
 def _by_torch(record: Record, inputs: list[np.ndarray], threads: int, inductor: bool) -> dict[str, Timed]:
     operator, tensors = OPERATORS[record.operator], [torch.from_numpy(x) for x in inputs]
 
     def timer(call: Callable) -> Timed:
-        def run() -> float:
+        def run(repeats: int) -> float:
             torch.set_num_threads(threads)
-            started = time.perf_counter()
             call(*tensors)
+            started = time.perf_counter()
+            for _ in range(repeats):
+                call(*tensors)
             return max(1e-7, time.perf_counter() - started)
 
-        run()
         return run
 
     made = {"eager": timer(operator)}

@@ -23,7 +23,7 @@ from ..contained import Contained, Ended
 from ..cost import Calls, Cost
 from ..reference import WEAKER, CaseFiles, Description, Expected, tolerance_of
 from ..signature import Argument, Signature
-from ..timing import net
+from ..timing import mean_seconds, net
 from ..verdict import CannotJudge
 from .answer import unit_of
 from .builds import Builds
@@ -51,6 +51,7 @@ class CodeReference:
         self.notes: list[str] = []
         self._answers: deque = deque()
         self._racing: Contained | None = None
+        self._raced_on = threads
         self.dear = False  # whether an error after each operation takes too long
         self.doubtful = False  # whether the last exact run compared a NaN with something
         unit = unit_of(record.c_code, record, "c")
@@ -83,10 +84,10 @@ class CodeReference:
         ]
         return Signature((_CONTROL, *self.signature.of("input"), *wide, _DOUBT))
 
-    def _start(self, library: Library, signature: Signature, slots: int) -> Contained:
+    def _start(self, library: Library, signature: Signature, slots: int, threads: int = 0) -> Contained:
         nothing = (None,) * len(signature.arguments)
         try:
-            return native.start(library, "", signature, nothing, slots, self.threads, self.sandbox)
+            return native.start(library, "", signature, nothing, slots, threads or self.threads, self.sandbox)
         except Ended as end:
             raise CannotJudge(f"its C side does not load: {end.finding.message}") from None
 
@@ -128,10 +129,7 @@ class CodeReference:
     def mean_seconds(self, inputs: Sequence[np.ndarray], runs: int, most_s: float) -> float:
         """The mean of repeated runs on one set of inputs, after one that is not counted."""
         self.single(inputs)
-        times: list[float] = []
-        while len(times) < runs and sum(times) < most_s:
-            times.append(self._single.run(0, 1, 60.0))
-        return max(1e-7, sum(times) / len(times))
+        return mean_seconds(self._single, runs, most_s)
 
     def close(self) -> None:
         """Ends every process of the record's code."""
@@ -304,26 +302,34 @@ class CodeReference:
             )
         return made
 
-    def prepare_timing(self, key: str) -> int:
-        """Nothing to prepare: there are no weights."""
+    def prepare_timing(self, key: str, threads: int) -> int:
+        """The process that is timed has so many threads."""
+        if self._racing and self._raced_on != threads:
+            self._racing.close()
+            self._racing = None
+        self._raced_on = threads
         return 0
 
-    def time(self, keys: list[str]) -> float:
-        """Seconds that the C code takes on these cases, one slot each, without the way there and back."""
+    def time(self, keys: list[str], repeats: int, wake: bool) -> float:
+        """Seconds that the C code takes on these cases, one slot each and `repeats` times over, without the way there and back.
+
+        `wake`: one call comes just before, after which its threads are awake, as the candidate's are.
+        """
         if not keys:
             return 0.0
         if self._racing is None or len(self._racing.arena.layout.slots) < len(keys):
             if self._racing:
                 self._racing.close()
-            self._racing = self._start(self.plain, self.signature, len(keys))
+            self._racing = self._start(self.plain, self.signature, len(keys), self._raced_on)
             self._empty = min(self._racing.run(0, 0, 10.0) for _ in range(5))
-        self._racing.run(0, 1, 120.0)  # as the candidate has just been called, too
         for slot, key in zip(self._racing.arena.layout.slots, keys):
             values = iter(self.cases[key])
             for buffer, argument in zip(slot, self.signature.arguments):
                 if argument.role == "input":
                     self._racing.arena.fill(buffer, next(values))
-        return net(self._racing.run(0, len(keys), 120.0), self._empty)
+        if wake:
+            self._racing.run_often(len(keys) - 1, len(keys), 1, 120.0)
+        return net(self._racing.run_often(0, len(keys), repeats, 120.0), self._empty)
 
 
 def _jostled(x: np.ndarray, seed: int) -> np.ndarray:

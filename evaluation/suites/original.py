@@ -6,7 +6,6 @@ KernelBench_c: five draws, `allclose` at 1e-2, against torch. Answers still run 
 
 from __future__ import annotations
 
-import statistics
 import time
 
 import numpy as np
@@ -16,6 +15,7 @@ from ..build import NotBuilt
 from ..contained import Contained, Ended
 from ..judge import Judge
 from ..signature import Signature
+from ..timing import mean_seconds
 from . import published
 from .answer import NoEntry
 from .builds import Builds
@@ -65,7 +65,7 @@ class OriginalScorer:
             if wrong is not None:
                 return Outcome("wrong-result", _difference(wanted[wrong], got[wrong], wrong), reasons=("wrong-result",))
             with self.judge.turn:
-                ours = _mean(contained)
+                ours = mean_seconds(contained, RUNS, _MOST_S)
                 theirs = reference.mean_seconds(values, RUNS, _MOST_S)
         finally:
             contained.close()
@@ -84,13 +84,6 @@ def _outputs(contained: Contained, signature: Signature, values: list[np.ndarray
             view[...] = next(left)
     contained.run(0, 1, 60.0)
     return [v.copy() for v in views]
-
-
-def _mean(contained: Contained) -> float:
-    times, started = [], time.perf_counter()
-    while len(times) < RUNS and time.perf_counter() - started < _MOST_S:
-        times.append(contained.run(0, 1, 60.0))
-    return max(1e-7, statistics.fmean(times))
 
 
 def _difference(wanted: np.ndarray, got: np.ndarray, at: int) -> str:

@@ -177,7 +177,7 @@ def outcome_of(verdict: Verdict, baseline: str) -> Outcome:
         roofline_fraction=verdict.roofline_fraction,
         reasons=verdict.reasons,
         first_wrong=_said(wrong) if wrong else "",
-        notes=verdict.notes,
+        notes=(*verdict.notes, *(["timed on one thread: several bring neither side anything"] if measured and measured.threads < verdict.threads else [])),
     )
 
 
