@@ -203,8 +203,7 @@ def _host(body: str) -> str:
     body = re.sub(r"\b(?:auto|at::cuda::CUDAStream|c10::cuda::CUDAStream)(\s+\w+\s*=\s*nullptr\s*;)", r"void*\1", body)
     body = _HOST_STATEMENTS.sub("", body)
     body = _PROTOTYPES.sub("", body)
-    body = re.sub(r"\b__(?:device|host)__[ \t]*", "", body)
-    body = re.sub(r"\b__forceinline__\b", "inline", body)
+    body = _unqualified(body)
     body = re.sub(r"^[ \t]*(?:using\s+namespace|namespace\s+\w+\s*=|using)\s+cooperative_groups\b[^;]*;[ \t]*\n", "", body, flags=re.M)
     body = re.sub(r"^[ \t]*(?:const\s+)?(?:cudaStream_t|void\*)\s+\w+\s*(?:=\s*nullptr\s*)?;[ \t]*\n", "", body, flags=re.M)
     words = set(re.findall(r"\w+", body))
@@ -212,6 +211,26 @@ def _host(body: str) -> str:
     head, rest = _split_includes(body)
     lead = prelude(rest)
     return head + "\n" + lead + ("\n" + stand_ins if stand_ins else "") + rest
+
+
+def _unqualified(body: str) -> str:
+    body = re.sub(r"\b__(?:device|host)__[ \t]*", "", body)
+    return re.sub(r"\b__forceinline__\b", "inline", body)
+
+
+def file_scope(file: t.CudaFile) -> str:
+    """What stands outside functions: macros, types, aliases. Variables and functions are printed by others."""
+    edits = [_Edit(f.start, f.stop, "") for f in file.functions] + [_Edit(start, stop, "") for _, start, stop in file.symbols]
+    rest = _INCLUDES.sub("", _without_remarks(_apply(file.source, edits)))
+    rest = re.sub(r'^[ \t]*#[ \t]*include[ \t]*"[^\n]*\n|^[ \t]*extern\s*"C"\s*(?:;|\{\s*\})|^[ \t]*#[ \t]*pragma once[^\n]*\n', "", rest, flags=re.M)
+    rest = re.sub(r"^[ \t]*(?:using\s+namespace|namespace\s+\w+\s*=|using)\s+cooperative_groups\b[^;]*;[ \t]*\n", "", rest, flags=re.M)
+    rest = _PROTOTYPES.sub("", _unqualified(rest))
+    return re.sub(r"\n\s*\n+", "\n", rest).lstrip("\n")
+
+
+def _without_remarks(source: str) -> str:
+    """Without comments; strings stay."""
+    return re.sub(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?\*/', lambda m: m.group() if m.group()[0] == '"' else " ", source, flags=re.S)
 
 
 def _split_includes(body: str) -> tuple[str, str]:

@@ -9,6 +9,8 @@ all iterations, so nothing is assumed of the guard but that it depends on the tw
 
 from __future__ import annotations
 
+import itertools
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +29,24 @@ def peeled(body: t.Body) -> t.Body:
     def change(n: Any) -> Any:
         return _split(n) if isinstance(n, t.For) else n
 
-    return t.rewrite(body, change)
+    return _collapsible(t.rewrite(body, change))
+
+
+def _collapsible(body: t.Body) -> t.Body:
+    """Loops run on one team as deep as each still has nothing but the next inside."""
+    out = list(body)
+    for i, (s, loop) in enumerate(itertools.pairwise(body)):
+        wanted = re.fullmatch(r"omp parallel for collapse\((\d+)\)", s.text) if isinstance(s, t.Pragma) else None
+        if wanted and int(wanted[1]) > (deep := _depth(loop)):
+            out[i] = replace(s, text="omp parallel for" + (f" collapse({deep})" if deep > 1 else ""))  # type: ignore[type-var]
+    return tuple(out)
+
+
+def _depth(s: Any) -> int:
+    """How many loops stand directly in each other."""
+    if not isinstance(s, t.For):
+        return 0
+    return 1 + (_depth(s.body[0]) if len(s.body) == 1 else 0)
 
 
 def _split(loop: t.For) -> Any:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 
+from . import spelling
+
+# math.h and stdlib.h rather than their C++ names: `abs(x)` and `isnan(x)` are then those of x's type, as in CUDA.
 HEADERS = """#include <algorithm>
 #include <cfloat>
 #include <climits>
-#include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <math.h>
+#include <stdlib.h>
 #include <type_traits>
 """
 
@@ -190,6 +193,8 @@ inline {name}{size} make_{name}{size}({params}) {{ return {{{declared}}}; }}
 def prelude(text: str, *, vector_math: bool = True) -> str:
     """The pieces that `text` needs, headers first."""
     words = set(re.findall(r"(?<!std::)\b[A-Za-z_]\w*", text))
+    macros = spelling.macros(words)
+    words |= set(re.findall(r"\w+", macros))
     pieces = [HEADERS]
     chosen = [piece for names, piece in _PIECES if words & set(names)]
     if any("std::vector" in piece for piece in chosen):
@@ -200,7 +205,7 @@ def prelude(text: str, *, vector_math: bool = True) -> str:
         pieces.append(f"#if defined(__x86_64__) && defined(__GLIBC__)  // glibc has these for vectors too\n{declared}#endif\n")
     for element, name in (("float", "float"), ("double", "double"), ("int", "int"), ("unsigned", "uint")):
         pieces += [_vector(element, name, n) for n in (1, 2, 3, 4) if words & {f"{name}{n}", f"make_{name}{n}"}]
-    return "\n".join([*pieces, *chosen])
+    return "\n".join([*pieces, *chosen, *([macros] if macros else [])])
 
 
 def _prototype(name: str) -> str:

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from ....frontend.cuda import text
 from ....frontend.cuda import tree as t
-from ....frontend.cuda.binding import Binding, BoundLaunch, Buffer
+from ....frontend.cuda.binding import Binding, BoundLaunch, numpy_dtype
 from ....frontend.cuda.raising import NotRaised
 from ....frontend.cuda.read import UnsupportedCuda
-from .extension import Translated, device_function, refuse_libraries
+from .extension import Translated, device_function, file_scope, refuse_libraries
 from .groups import ungrouped
 from .join import Nest, copied, joined, nest_of, statements, touched, with_variables, written
 from .kernel import Geometry, KernelCode, kernel_code
@@ -27,6 +27,7 @@ _C = {
     "float32": "float", "float64": "double", "int32": "int", "int64": "int64_t", "uint32": "unsigned", "uint64": "uint64_t", "int8": "int8_t",
     "uint8": "uint8_t", "bool": "bool", "int16": "int16_t", "uint16": "uint16_t",
 }  # fmt: skip
+_KNOWN = frozenset((*_C.values(), "long long", "unsigned long long", "long", "unsigned long", "size_t", "int32_t", "uint32_t", "unsigned int", "char", "unsigned char", "signed char", "short"))
 
 
 def program(file: t.CudaFile, binding: Binding, entry: str, order: tuple[int, ...], raise_: bool = False) -> Translated:
@@ -39,17 +40,17 @@ def program(file: t.CudaFile, binding: Binding, entry: str, order: tuple[int, ..
     functions = [device_function(f) for f in file.functions if f.kind == "device" and f.name not in sync.functions]
     symbols = [text.declaration(replace(s, qualifiers=("static",))) + ";" for s, _, _ in file.symbols]
     above = [c.text for c in calls.codes if c.path == "raised"]
-    body = "\n".join([*symbols, *functions, *calls.texts, _entry(binding, calls.lines, entry, order)])
-    macros = "".join(f"#define {name} {value}\n" for name, value in file.macros)
+    body = "\n".join([*symbols, *functions, *calls.texts, _entry(binding, calls.types, calls.lines, entry, order)])
+    declared = file_scope(file)
     vectors = "\n".join([vector_headers(), "namespace wl {", *above, "}  // namespace wl\n"]) if above else ""
-    return Translated(vectors + prelude(body) + "\n" + macros + body, tuple(calls.codes))
+    return Translated(vectors + prelude(declared + body) + "\n" + declared + body, tuple(calls.codes))
 
 
 class _Calls:
     """What the entry calls: functions that stand for one launch, or for several that share a loop. `codes`: what became of each launch."""
 
     def __init__(self, file: t.CudaFile, binding: Binding, codes: list[KernelCode]):
-        self.binding, self.codes = binding, list(codes)
+        self.binding, self.codes, self.types = binding, _distinct(codes), _types(file, binding)
         self.arrays = frozenset(b.name for b in binding.buffers)
         self.texts: list[str] = []
         self.lines: list[str] = []
@@ -73,7 +74,7 @@ class _Calls:
         for p, buffer, scalar in zip(kernel.params, launch.args, (*launch.scalars, *[None] * len(launch.args))):
             if buffer is None:
                 env[p.name] = t.Literal(str(scalar))
-            elif plain(p.type) == _type(self.binding.buffers[buffer]):
+            elif plain(p.type) == self.types[buffer]:
                 env[p.name] = t.Name(self.binding.buffers[buffer].name)
             else:
                 return None
@@ -106,19 +107,28 @@ class _Calls:
         scope = "wl::" if code.path == "raised" else ""
         if code.path != "raised":
             self.texts.append(code.text)
-        self.lines.append(f"{scope}{code.name}({', '.join(_argument(self.binding, launch, k) for k in range(len(launch.args)))});")
+        self.lines.append(f"{scope}{code.name}({', '.join(self.argument(launch, k, code) for k in range(len(launch.args)))});")
+
+    def argument(self, launch: BoundLaunch, at: int, code: KernelCode) -> str:
+        """A buffer by its name, as what the kernel takes where that is another type of the same size."""
+        buffer = launch.args[at]
+        if buffer is None:
+            return str(launch.scalars[at])
+        name, taken = self.binding.buffers[buffer].name, code.types[at] if at < len(code.types) else ""
+        known = taken.endswith("*") and plain(taken[:-1]) in _KNOWN
+        return f"reinterpret_cast<{taken}>({name})" if known and plain(taken[:-1]) != self.types[buffer] else name
 
     def several(self, group: Nest) -> None:
         launches = [launch for i, launch in enumerate(self.binding.launches) if i not in group.launches and i not in self.dropped]
         elsewhere = {self.binding.buffers[a].name for launch in launches for a in launch.args if a is not None}
-        private = {b.name: _type(b) for b in self.binding.buffers if b.role == "temp" and b.name not in elsewhere}
+        private = {b.name: type_ for b, type_ in zip(self.binding.buffers, self.types) if b.role == "temp" and b.name not in elsewhere}
         group = with_variables(group, private)
         first, last = group.launches[0] + 1, group.launches[-1] + 1
         name, used, changed = f"launches_{first}_to_{last}", touched(group, self.arrays), written(group, self.arrays)
-        buffers = [b for b in self.binding.buffers if b.name in used]
-        params = ", ".join(f"{'' if b.name in changed else 'const '}{_type(b)}* __restrict__ {b.name}" for b in buffers)
+        buffers = [(b, type_) for b, type_ in zip(self.binding.buffers, self.types) if b.name in used]
+        params = ", ".join(f"{'' if b.name in changed else 'const '}{type_}* __restrict__ {b.name}" for b, type_ in buffers)
         self.texts.append("\n".join([f"static void {name}({params}) {{", *text.body(statements(group), 1), "}", ""]))
-        self.lines.append(f"{name}({', '.join(b.name for b in buffers)});")
+        self.lines.append(f"{name}({', '.join(b.name for b, _ in buffers)});")
         for at in group.launches:
             self.codes[at] = replace(self.codes[at], why=f"{self.codes[at].why}; launches {first} to {last} share the loop")
 
@@ -138,20 +148,34 @@ def _launched(file: t.CudaFile, launch: BoundLaunch, binding: Binding, entry: st
         return replace(code, why=f"{code.why}; not raised: {why.message}")
 
 
-def _entry(binding: Binding, calls: list[str], entry: str, order: tuple[int, ...]) -> str:
-    params = ", ".join(f"{_type(binding.buffers[i])}* {binding.buffers[i].name}" for i in order)
+def _distinct(codes: list[KernelCode]) -> list[KernelCode]:
+    """A kernel that is launched over several grids is a function for each."""
+    texts: dict[str, str] = {}
+    out = []
+    for at, code in enumerate(codes):
+        if texts.setdefault(code.name, code.text) != code.text:
+            new = f"{code.name}_launch{at + 1}"
+            code = replace(code, name=new, text=re.sub(rf"\b{code.name}\(", f"{new}(", code.text, count=1))
+        out.append(code)
+    return out
+
+
+def _types(file: t.CudaFile, binding: Binding) -> list[str]:
+    """The C type of each buffer: of those of its size, the one by which a kernel calls it."""
+    types = [_C.get(b.dtype, "float") for b in binding.buffers]
+    for launch in reversed(binding.launches):
+        kernel = file.function(launch.kernel)
+        for p, buffer in zip(kernel.params if kernel else (), launch.args):
+            if buffer is not None and plain(p.type) in _KNOWN and numpy_dtype(plain(p.type)) == binding.buffers[buffer].dtype:
+                types[buffer] = plain(p.type)
+    return types
+
+
+def _entry(binding: Binding, types: list[str], calls: list[str], entry: str, order: tuple[int, ...]) -> str:
+    params = ", ".join(f"{types[i]}* {binding.buffers[i].name}" for i in order)
     lines = [f'extern "C" void {entry}({params}) {{']
     words = set(re.findall(r"\w+", " ".join(calls)))
     for i, b in enumerate(binding.buffers):
         if i not in order and b.name in words:
-            lines.append(f"  static thread_local {_type(b)} {b.name}[{b.count}];")
+            lines.append(f"  static thread_local {types[i]} {b.name}[{b.count}];")
     return "\n".join([*lines, *(f"  {call}" for call in calls), "}", ""])
-
-
-def _argument(binding: Binding, launch: BoundLaunch, at: int) -> str:
-    buffer = launch.args[at]
-    return binding.buffers[buffer].name if buffer is not None else str(launch.scalars[at])
-
-
-def _type(b: Buffer) -> str:
-    return _C.get(b.dtype, "float")

@@ -21,7 +21,9 @@ def element_loops(loops: list[tuple[str, t.Expr]], body: t.Body) -> list[Any]:
     """`loops` outermost first."""
     from .kernel import work
 
-    loops = [(name, bound) for name, bound in loops if bound != t.Literal("1")]
+    alone: dict[str, t.Expr] = {name: t.Literal("0") for name, bound in loops if bound == t.Literal("1")}
+    loops = [(name, bound) for name, bound in loops if name not in alone]
+    body = fold(t.substitute(body, alone)) if alone else body
     name, bound = loops[-1] if loops else ("", t.Literal("1"))
     body, lanes = _lanes(body, name)
     total = work(body)

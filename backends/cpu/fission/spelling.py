@@ -33,6 +33,19 @@ _NAMES = {
 }
 
 
+def macros(words: set[str]) -> str:
+    """Definitions for the spellings among `words`: those in text that is not rewritten (macros, host functions)."""
+    lines = {name: f"#define {name} {new}" for name, new in _RENAMED.items()}
+    lines |= {name: f"#define {name}(a, b) ((a) {op} (b))" for name, op in _INFIX.items()}
+    lines |= {name: f"#define {name}(a) ({one} / (a))" for name, one in _RECIPROCALS.items()}
+    lines |= {name: f"#define {name}(place) (*(place))" for name in _LOADS}
+    lines |= {name: f"#define {name} {value.text}" for name, value in _NAMES.items() if name != "warpSize"}
+    lines["warpSize"] = "constexpr int warpSize = 32;"
+    if "fdividef" in words:
+        words = words | {"__fdividef"}
+    return "".join(f"{lines[name]}\n" for name in sorted(words & set(lines)))
+
+
 def respell(body: Any) -> Any:
     """Replaces what only nvcc knows and C++ has another word for."""
     return t.rewrite(body, _change)

@@ -1,0 +1,73 @@
+"""Bare programs whose launches and buffers are known become one C function: what it computes, against NumPy."""
+
+import ctypes
+
+import numpy as np
+import pytest
+from warploom.backends.cpu.fission.load import load_library
+from warploom.frontend.cuda.binding import Binding, BoundLaunch, Buffer
+from warploom.transpiler import transpile_program
+
+X = np.random.default_rng(0).random((96, 640)).astype(np.float32) - np.float32(0.5)
+
+
+def run(source, arrays, launches, temps=()):
+    """`arrays`: name -> array, the outputs' names in capitals; `launches`: (kernel, grid, block, names of arrays)."""
+    sizes = {**arrays, **{name: np.zeros(count, np.float32) for name, count in temps}}
+    role = {name: "temp" if name in dict(temps) else "out" if name.isupper() else "in" for name in sizes}
+    buffers = tuple(Buffer(name, role[name], str(a.dtype), a.size) for name, a in sizes.items())
+    at = {b.name: i for i, b in enumerate(buffers)}
+    bound = tuple(BoundLaunch(k, grid, block, tuple(at[n] for n in names)) for k, grid, block, names in launches)
+    made = transpile_program(source, Binding(buffers, bound, tuple(at[n] for n in arrays)))
+    load_library(made.text).kernel(*(ctypes.c_void_p(a.ctypes.data) for a in arrays.values()))
+    return made
+
+
+def test_what_only_nvcc_knows_in_macros_and_what_math_h_declares():
+    source = """#ifndef LARGEST
+#define LARGEST __int_as_float(0x7f800000)
+#endif
+#define GROWN(x) __expf(x)
+__global__ void k(const float* x, float* y) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  float v = isnan(x[i]) || isinf(x[i]) || !isfinite(x[i]) ? -LARGEST : abs(x[i]) + GROWN(x[i]);
+  y[i] = isnan(v) ? 0.f : v;
+}"""
+    y = np.zeros(640, np.float32)
+    run(source, {"x": X[0], "Y": y}, [("k", (10, 1, 1), (64, 1, 1), ("x", "Y"))])
+    np.testing.assert_allclose(y, np.abs(X[0]) + np.exp(X[0]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("wide", ["long long", "int64_t", "long", "unsigned long long"])
+def test_whole_numbers_of_64_bits_by_any_name(wide):
+    source = f"__global__ void k(const {wide}* a, {wide}* b) {{ b[threadIdx.x] = a[31 - threadIdx.x] * 3; }}"
+    a, b = np.arange(32) << 33, np.zeros(32, np.int64)
+    run(source, {"a": a, "B": b}, [("k", (1, 1, 1), (32, 1, 1), ("a", "B"))])
+    assert (b == a[::-1] * 3).all()
+
+
+def test_one_kernel_launched_over_two_grids():
+    source = "__global__ void k(const float* x, float* y) { int i = blockIdx.x * 32 + threadIdx.x; __shared__ float s[32]; s[threadIdx.x] = x[i]; __syncthreads(); y[i] = s[31 - threadIdx.x] + x[i]; }"
+    first, second = np.zeros(64, np.float32), np.zeros(160, np.float32)
+    run(source, {"x": X[0], "FIRST": first, "SECOND": second}, [("k", (2, 1, 1), (32, 1, 1), ("x", "FIRST")), ("k", (5, 1, 1), (32, 1, 1), ("x", "SECOND"))])
+    for y in (first, second):
+        x = X[0][: y.size]
+        np.testing.assert_array_equal(y, x.reshape(-1, 32)[:, ::-1].reshape(-1) + x)
+
+
+def test_one_element():
+    source = "__global__ void k(const float* x, float* y) { const int i = threadIdx.x; if (threadIdx.x < 1) { float s = 0.f; for (int r = 0; r < 4; ++r) s += x[i * 4 + r]; y[i] = s; } }"
+    y = np.zeros(1, np.float32)
+    run(source, {"x": X[0], "Y": y}, [("k", (1, 1, 1), (32, 1, 1), ("x", "Y"))])
+    np.testing.assert_allclose(y, X[0][:4].sum(), rtol=1e-6)
+
+
+def test_a_guard_of_the_last_blocks_beside_another_axis():
+    source = """__global__ void k(const float* x, float* y) {
+  const int j = blockIdx.y, b = blockIdx.x, t = threadIdx.x;
+  if (b * 32 + t < 310) { for (int v = 0; v < 2; ++v) y[j * 620 + b * 64 + t * 2 + v] = x[j * 640 + b * 64 + t * 2 + v]; }
+}"""
+    y = np.zeros((96, 620), np.float32)
+    made = run(source, {"x": X, "Y": y}, [("k", (10, 96, 1), (32, 1, 1), ("x", "Y"))])
+    np.testing.assert_array_equal(y, X[:, :620])
+    assert "omp parallel for" in made.text
