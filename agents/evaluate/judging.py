@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
+from ...evaluation.suites.outcome import Outcome
 from ...evaluation.suites.record import Record
-from ...evaluation.suites.score import Outcome
 from ...ir.diagnostic import MissingTool
 
 _PR_SET_PDEATHSIG = 1

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import jinja2
 
+from ...evaluation.suites.outcome import Outcome
 from ...evaluation.suites.record import Record
-from ...evaluation.suites.score import Outcome
 from ...ir.diagnostic import Unreadable
 
 STYLES = ("ours", "published")

@@ -14,8 +14,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ...evaluation.suites.outcome import Outcome
 from ...evaluation.suites.record import Record, Suite
-from ...evaluation.suites.score import Outcome
 from ...ir.diagnostic import WarploomError
 from ..llm import Budget, BudgetSpent, ModelRefused, NoReply, Sampling, without_keys
 from .extract import extract

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...evaluation.metrics import Paired, bootstrap, fast_p, geometric_mean, paired, pass_at_k, speedup_at_k, wilson
+from ...evaluation.suites.outcome import Outcome
 from ...evaluation.suites.record import Suite
-from ...evaluation.suites.score import Outcome
 from .state import Exchange, Key, State
 
 THRESHOLDS = (0.0, 0.5, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0)

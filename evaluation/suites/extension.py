@@ -28,8 +28,8 @@ from ..sandbox import GIB, Limits, Sandbox, kill
 from ..verdict import Finding
 from .builds import machine_stamp
 from .c_source import functions
+from .outcome import Outcome, outcome_of
 from .record import Record
-from .score import Outcome, outcome_of
 
 _NAME = "answer_extension"
 _COMPILE_S = 240

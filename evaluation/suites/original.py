@@ -19,8 +19,9 @@ from ..timing import mean_seconds
 from . import published
 from .answer import NoEntry
 from .builds import Builds
+from .outcome import Outcome
 from .record import Record
-from .score import Outcome, compiling_unit, open_reference
+from .score import compiling_unit, open_reference
 
 RUNS = 100
 _MOST_S = 20.0

@@ -14,8 +14,9 @@ from ..task import Task
 from .answer import NoEntry
 from .builds import Builds
 from .cuda_side import binding_of, tried_binding
+from .outcome import Outcome, outcome_of
 from .record import Record
-from .score import Outcome, compiling_unit, outcome_of
+from .score import compiling_unit
 
 
 def score_pair(judge: Judge, builds: Builds, record: Record, code: str) -> Outcome:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..signature import Argument
+from .outcome import Outcome
 from .record import Record
-from .score import Outcome
 
 SLOW = 0.8  # of the baseline's speed
 _REPEATS = 5

@@ -8,9 +8,10 @@ import numpy as np
 
 from ..judge import Judge
 from .builds import Builds
+from .outcome import Outcome
 from .probes import HOSTILE, probes
 from .record import Record
-from .score import Outcome, Scorer, open_reference
+from .score import Scorer, open_reference
 
 _HOSTILE_EACH = 2
 

@@ -94,6 +94,13 @@ def test_echo_run(records, tmp_path, capsys, monkeypatch):
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "WL-E091"
 
 
+def test_a_list_does_without_torch(records):
+    """It answers at once: neither torch nor litellm is loaded for it."""
+    code = f"import sys; from warploom.agents.evaluate.command import EvalRequest, run_eval; run_eval(EvalRequest(({str(records)!r},), list_only=True), True); print(sorted({{'torch', 'litellm'}} & set(sys.modules)))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert json.loads(said[0])["records"] == 4 and said[1] == "[]"
+
+
 @needs_litellm
 def test_budget_stops_a_run_that_can_be_resumed(records, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
