@@ -7,11 +7,12 @@ take the text, float32 values are the truth; there, and where that error takes l
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -246,7 +247,8 @@ class CodeReference:
         draws = draws if self.seconds < HEAVY_S else 1
         noisy = [self.exact(inputs, seed * 31 + n + 1) for n in range(draws)]
         self.cases[key] = inputs
-        expected = [self._expected(key, i, *e) for i, e in enumerate(zip(exact, single, zip(*noisy)))]
+        with _one_thread():
+            expected = [self._expected(key, i, *e) for i, e in enumerate(zip(exact, single, zip(*noisy)))]
         arrays = tuple(self._save(f"{key}-in{i}", x) for i, x in enumerate(inputs))
         return CaseFiles(family, arrays, (None,) * len(arrays), tuple(expected), time.perf_counter() - started)
 
@@ -330,6 +332,17 @@ class CodeReference:
         if wake:
             self._racing.run_often(len(keys) - 1, len(keys), 1, 120.0)
         return net(self._racing.run_often(0, len(keys), repeats, 120.0), self._empty)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch on one thread: its team costs more than arrays of this size are worth."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _jostled(x: np.ndarray, seed: int) -> np.ndarray:
