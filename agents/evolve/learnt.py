@@ -22,22 +22,27 @@ NOISE = 0.06
 """Of a logarithm of a time that the sum does not explain."""
 WORST = 0.5
 """Slower is as good as this: how much worse does not matter."""
-DRAWS = 150
+DRAWS, FAR = 150, 50
+"""Of a proposal: strategies near the fittest, and strategies anywhere."""
 Choices = dict[str, int]
 Feature = tuple[tuple[str, int], ...]
 
 
 def features(choices: Mapping[str, int]) -> list[Feature]:
-    """Each decision, and each pair of decisions about one node."""
-    single: list[Feature] = [(c,) for c in sorted(choices.items())]
-    graph = [c for c in sorted(choices.items()) if GRAPH_MARK not in c[0]]
-    pairs = [(a, b) for a, b in itertools.combinations(graph, 2) if node_of(a[0]) == node_of(b[0])]
-    return [*single, *pairs]
+    """Each decision, and each pair of decisions about one node or one kernel."""
+    made = sorted(choices.items())
+    pairs = [(a, b) for a, b in itertools.combinations(made, 2) if place_of(a[0]) == place_of(b[0])]
+    return [*((c,) for c in made), *pairs]
 
 
 def node_of(name: str) -> str:
     """The node that a decision of the graph is about."""
     return name.split()[-1]
+
+
+def place_of(name: str) -> str:
+    """The kernel that a decision is about, or the node of the graph."""
+    return name.split(GRAPH_MARK)[0] + GRAPH_MARK if GRAPH_MARK in name else node_of(name)
 
 
 class Learnt:
@@ -60,7 +65,9 @@ class Learnt:
 
     def width(self, f: Feature) -> float:
         """Standard deviation of an effect before anything is known of it."""
-        return 0.03 + 0.12 * max(self.promise(name) for name, _ in f)
+        most = max(self.promise(name) for name, _ in f)
+        within = len(f) > 1 and GRAPH_MARK in f[0][0]
+        return 0.02 + 0.06 * most if within else 0.03 + 0.12 * most
 
     def sample(self, rng: np.random.Generator) -> Callable[[Mapping[str, int]], float]:
         """One draw of all effects, as a function from decisions to the logarithm of a time."""
@@ -91,6 +98,7 @@ def promising(board: Board, count: int, promise: Callable[[str], float], elite: 
             break
         value = learnt.sample(rng)
         drawn = [near(parents, space, board.rng, crossover) for _ in range(DRAWS)]
+        drawn += [far(board.default, space, board.rng) for _ in range(FAR)]
         choices, keys = min(drawn, key=lambda d: value(d[0]))
         s = Strategy(named(choices)).with_choices(choices)
         if choices and board.is_new(s):
@@ -112,13 +120,19 @@ def near(parents: list[Individual], space: Space, rng: random.Random, crossover:
     return told_apart(choices, asked), keys
 
 
+def far(default: Individual, space: Space, rng: random.Random) -> tuple[Choices, tuple[str, ...]]:
+    """Any part of all decisions drawn anew: what pays only together is not found one by one."""
+    part = rng.random()
+    names = [n for n in sorted(space) if len(space[n][1]) > 1]
+    return told_apart({n: rng.choice(space[n][1]) for n in names if rng.random() < part}, space), (default.key,)
+
+
 def joined(mine: Mapping[str, int], other: Mapping[str, int], rng: random.Random) -> Choices:
     """Decisions of either, those of one kernel or one node together."""
     takes: dict[str, bool] = {}
     out: Choices = {}
     for name in sorted({*mine, *other}):
-        place = name.split(GRAPH_MARK)[0] if GRAPH_MARK in name else node_of(name)
-        source = mine if takes.setdefault(place, rng.random() < 0.5) else other
+        source = mine if takes.setdefault(place_of(name), rng.random() < 0.5) else other
         if name in source:
             out[name] = source[name]
     return out

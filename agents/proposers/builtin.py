@@ -35,8 +35,7 @@ class Builtin:
         elif self.crossover:
             out += self._combined(board, max(1, want // 4))
         out += self._structures(board, max(1, want // 5))
-        if board.generation:
-            out += self._promising(board, max(1, want // 3))
+        out += self._promising(board, max(1, want // 3))
         out += self._varied(board, max(1, want - len(out) - 1))
         out += self._promising(board, max(0, want - len(out) - 1))
         tries = 0
@@ -54,7 +53,7 @@ class Builtin:
 
     def _known(self, board: Board, want: int) -> list[Proposal]:
         fits = [s for s in board.known if board.is_new(s)]
-        return [Proposal(s, "knowledge", (board.default.key,)) for s in fits[: max(1, want // 2)]]
+        return [Proposal(s, "knowledge", (board.default.key,)) for s in fits[: max(1, want // 3)]]
 
     def _varied(self, board: Board, count: int) -> list[Proposal]:
         """One decision changed in the best, then in the default; the most promising first."""
