@@ -1,0 +1,6 @@
+"""Lets the tests here import the graphs beside them."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent))
