@@ -228,6 +228,8 @@ def _rewrite_token(code: Code, i: int, functions: list[tuple[int, int]], swap_de
         _rewrite_dynamic_shared(code, i, any(start <= i < stop for start, stop in functions))
     elif word == "static" and "__shared__" in (code.text(i - 1), code.text(i + 1)):
         code.at[i].text = ""  # the qualifier itself becomes `static thread_local`
+    elif word == "alignas" and code.text(i - 1) == "__shared__":
+        code.at[i].text = "__align__"  # an attribute of C++ may not follow `static thread_local`
     elif word == "__noinline__" and code.text(i - 1) != "(":
         code.at[i].text = "__attribute__((noinline))"
     elif word in ("cudaLaunchKernel", "cudaLaunchCooperativeKernel"):

@@ -141,6 +141,19 @@ def test_deadlock_is_named_not_hung():
         run(source, Launch.of(1, 64), np.zeros(1, np.int32), kernel="stuck")
 
 
+@pytest.mark.parametrize("words", ["__shared__ alignas(64)", "alignas(64) __shared__", "__shared__ __align__(64)", "static __shared__ alignas(64)"])
+def test_shared_arrays_are_aligned_wherever_the_word_stands(words):
+    source = f"""__global__ void k(long long* x) {{
+      {words} float s[40];
+      alignas(16) float2 mine[2];
+      mine[0] = make_float2(threadIdx.x, 1.0f);
+      s[threadIdx.x] = mine[0].x + mine[0].y;
+      __syncthreads();
+      x[threadIdx.x] = (long long)s % 64 * 100 + (long long)s[39 - threadIdx.x];
+    }}"""
+    assert (run(source, Launch.of(2, 40), np.zeros(40, np.int64)) == 40 - np.arange(40)).all()
+
+
 def test_assertion_names_the_thread():
     source = "__global__ void k(int* x) {\n  assert(threadIdx.x != 7);\n}"
     with pytest.raises(KernelFailed, match=r"kernel.cu:2: kernel k, block \(0,0,0\), thread \(7,0,0\)"):
