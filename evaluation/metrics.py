@@ -51,12 +51,18 @@ def geometric_mean(values: Sequence[float]) -> float | None:
     return math.exp(sum(map(math.log, values)) / len(values)) if values else None
 
 
-def bootstrap(values: Sequence[float], seed: int = 0) -> tuple[float, float] | None:
-    """The 95% percentile interval of the geometric mean, over records drawn with replacement; None below two values."""
-    if len(values) < 2:
+def bootstrap(values: Sequence[float], groups: Sequence[str] = (), seed: int = 0) -> tuple[float, float] | None:
+    """The 95% percentile interval of the geometric mean, over groups drawn with replacement; None below two.
+
+    `groups` names each value's record: samples of one record are not independent, so they are drawn together. Without it each value is a group.
+    """
+    names, at = np.unique(np.asarray(groups, str), return_inverse=True) if len(groups) else (np.arange(len(values)), np.arange(len(values)))
+    if len(names) < 2:
         return None
-    logs = np.log(np.asarray(values, np.float64))
-    drawn = logs[np.random.default_rng(seed).integers(0, len(logs), (BOOTSTRAPS, len(logs)))].mean(1)
+    sums = np.bincount(at, np.log(np.asarray(values, np.float64)), len(names))
+    counts = np.bincount(at, minlength=len(names))
+    picked = np.random.default_rng(seed).integers(0, len(names), (BOOTSTRAPS, len(names)))
+    drawn = sums[picked].sum(1) / counts[picked].sum(1)
     low, high = np.exp(np.percentile(drawn, [2.5, 97.5]))
     return float(low), float(high)
 
@@ -83,8 +89,8 @@ class Paired:
     ratio_interval: tuple[float, float] | None
 
 
-def paired(first: Sequence[float | None], second: Sequence[float | None]) -> Paired:
-    """Compares two models; each list holds the speedup of every sample in the same order, None where it was not right.
+def paired(first: Sequence[float | None], second: Sequence[float | None], groups: Sequence[str] = ()) -> Paired:
+    """Compares two models; each list holds the speedup of every sample in the same order, None where it was not right; `groups` as for `bootstrap`.
 
     `p_value` is of the exact two-sided McNemar test; `speed_ratio` is the geometric mean of first / second, with a bootstrap interval.
     """
@@ -95,9 +101,10 @@ def paired(first: Sequence[float | None], second: Sequence[float | None]) -> Pai
     a_only = sum(a is not None and b is None for a, b in pairs)
     b_only = sum(a is None and b is not None for a, b in pairs)
     ratios = [a / b for a, b in both]
+    owners = [g for g, (a, b) in zip(groups, pairs) if a is not None and b is not None]
     return Paired(
         len(both), a_only, b_only, len(pairs) - len(both) - a_only - b_only, _mcnemar(a_only, b_only),
-        geometric_mean(ratios), bootstrap(ratios),
+        geometric_mean(ratios), bootstrap(ratios, owners),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from ...evaluation.suites.record import Record, Suite
 from ..llm import without_keys
 from .charts import PALETTE, charts, drawing_script
 from .extract import extract
-from .publish import Opened, merged
+from .publish import Opened, merged, names_of
 from .state import Key
 
 _MOST_TEXT = 40_000
@@ -29,7 +29,7 @@ def page(runs: Sequence[Opened], suites: dict[str, Suite]) -> str:
     value, short = _shortened(merged([(name, v) for name, v, _ in runs]))
     drawn = charts(value)
     texts = _Texts()
-    samples = _samples(runs, suites, short, texts)
+    samples = _samples(runs, suites, {key: short[name] for key, name in names_of([(name, v) for name, v, _ in runs]).items()}, texts)
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.get_template("page.html.j2")
     return template.render(
@@ -43,7 +43,7 @@ def page(runs: Sequence[Opened], suites: dict[str, Suite]) -> str:
 def _shortened(value: dict) -> tuple[dict, dict[str, str]]:
     """The report with the folders left out of file names, where names stay apart, best model first; and the short name of each."""
     names = sorted(value["models"], key=lambda n: -(value["models"][n]["pass@1"] or 0))
-    short = {n: re.sub(r"^echo:.*/", "echo:", n) for n in names}
+    short = {n: re.sub(r"^echo:[^ ]*/", "echo:", n) for n in names}
     if len(set(short.values())) < len(short):
         short = {n: n for n in names}
     pairs = [{**p, "first": short.get(p["first"], p["first"]), "second": short.get(p["second"], p["second"])} for p in value["paired"]]
@@ -108,17 +108,16 @@ def _most_k(value: dict) -> int:
     return max([int(key[5:]) for m in value["models"].values() for key in m if key.startswith("pass@") and key[5:].isdigit()], default=1)
 
 
-def _samples(runs: Sequence[Opened], suites: dict[str, Suite], short: dict[str, str], texts: _Texts) -> list[dict]:
+def _samples(runs: Sequence[Opened], suites: dict[str, Suite], names: dict[tuple[str, str], str], texts: _Texts) -> list[dict]:
     made = []
     for run, one, state in runs:
         records, exchanges = {r.id: r for r in suites[run].records}, state.exchanges()
         outcomes = state.outcomes()
         for model, figures in one["models"].items():
-            shown = short.get(model) or short[f"{model} ({run})"]
             for row in figures["samples"][:_MOST_SAMPLES]:
                 record = records.get(row["id"])
                 if record is not None:
-                    made.append(_sample(shown, row, record, exchanges, outcomes, Key(model, row["id"], row["sample"]), texts))
+                    made.append(_sample(names[run, model], row, record, exchanges, outcomes, Key(model, row["id"], row["sample"]), texts))
     return made
 
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...evaluation.suites.record import Suite
-from ...ir.diagnostic import MissingTool
+from ...ir.diagnostic import MissingTool, WarploomError
 from ..llm import without_keys
 from .state import State
+from .summary import comparisons
 
 _COLUMNS = ("run", "model", "id", "category", "sample", "verdict", "class", "speedup", "time_ms", "baseline_ms", "rounds", "tokens", "cost_usd", "detail")
 Opened = tuple[str, dict, State]
@@ -30,19 +31,49 @@ def write_reports(runs: Sequence[Opened], suites: dict[str, Suite], folder: Path
         say(f"no report.html: {error.message} ({error.hint})")
 
 
+class NotComparable(WarploomError):
+    """Runs of different suites or records have no common figures. Report each on its own."""
+
+    code = "WL-E097"
+
+
+def names_of(runs: Sequence[tuple[str, dict]]) -> dict[tuple[str, str], str]:
+    """For each run and model the name in a common report: the model's own where it stands in one run only, else with protocol or run."""
+    protocols = {run: value["protocol"] for run, value in runs}
+    mine = [(run, name) for run, value in runs for name in value["models"]]
+    alike = {name: [run for run, other in mine if other == name] for _, name in mine}
+
+    def shown(run: str, name: str) -> str:
+        if len(alike[name]) == 1:
+            return name
+        apart = len({protocols[r] for r in alike[name]}) == len(alike[name])
+        return f"{name} ({protocols[run] if apart else Path(run).name or run})"
+
+    made = {key: shown(*key) for key in mine}
+    return made if len(set(made.values())) == len(made) else {key: f"{key[1]} ({key[0]})" for key in mine}
+
+
 def merged(runs: Sequence[tuple[str, dict]]) -> dict:
-    """Several runs as one report; a model that stands in several is told apart by its run's name."""
+    """Several runs of one suite as one report. Models of different runs are compared on the samples that both have. Raises `NotComparable`."""
     if len(runs) == 1:
         return runs[0][1]
-    counts: dict[str, int] = {}
-    for _, value in runs:
-        for name in value["models"]:
-            counts[name] = counts.get(name, 0) + 1
-    models = {
-        (name if counts[name] == 1 else f"{name} ({run})"): figures for run, value in runs for name, figures in value["models"].items()
+    told = {(value["suite"], value["settings"].get("records")) for _, value in runs}
+    if len(told) > 1:
+        raise NotComparable(f"runs of {', '.join(sorted({s for s, _ in told}))} over different records", hint="report each of them on its own")
+    names = names_of(runs)
+    models = {names[run, name]: figures for run, value in runs for name, figures in value["models"].items()}
+    first = max((value for _, value in runs), key=lambda v: len(v["defective"]))
+    protocols = ", ".join(dict.fromkeys(value["protocol"] for _, value in runs))
+    stopped = {k: v for _, value in runs for k, v in (value.get("stopped") or {}).items()}
+    return {**first, "protocol": protocols, "models": models, "paired": _pairs(models), "runs": [run for run, _ in runs], "stopped": stopped}
+
+
+def _pairs(models: dict[str, dict]) -> list[dict]:
+    rows = {
+        name: {(s["id"], s["sample"]): ((s["speedup"] or 1.0) if s["verdict"] == "accepted" else None) for s in figures["samples"]}
+        for name, figures in models.items()
     }
-    first = runs[0][1]
-    return {**first, "models": models, "paired": [p for _, v in runs for p in v["paired"]], "runs": [run for run, _ in runs]}
+    return comparisons(rows)
 
 
 def _write_csv(path: Path, runs: Sequence[Opened], suites: dict[str, Suite]) -> None:

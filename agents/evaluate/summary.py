@@ -108,9 +108,10 @@ def _speedups(samples: list[Sample], counted: list[str], others: dict[str, dict[
     against = {s.outcome.baseline: {} for s in right} | {k: v for k, v in others.items() if k != model}
     made = {}
     for name, speeds in against.items():
-        values = [(s.outcome.speedup or 1.0) / speeds.get(s.key.id, 1.0) for s in right if s.outcome.baseline == name or s.key.id in speeds]
-        if values:
-            made[name] = {"geomean": geometric_mean(values), "interval": bootstrap(values), "answers": len(values)}
+        known = [s for s in right if s.outcome.baseline == name or s.key.id in speeds]
+        if known:
+            values = [(s.outcome.speedup or 1.0) / speeds.get(s.key.id, 1.0) for s in known]
+            made[name] = {"geomean": geometric_mean(values), "interval": bootstrap(values, [s.key.id for s in known]), "answers": len(values)}
     return made
 
 
@@ -150,7 +151,8 @@ def _rates(mine: list[Sample], counted: list[str], k: int) -> dict:
     for s in mine:
         by_record[s.key.id].append(s)
     right = [s for s in mine if s.outcome.accepted]
-    speeds = [s.outcome.speedup for s in right if s.outcome.speedup]
+    fast = [s for s in right if s.outcome.speedup]
+    speeds = [s.outcome.speedup for s in fast if s.outcome.speedup]
     complete = {i: v for i, v in by_record.items() if len(v) >= k}
     trials = len(mine)
     failed_at_one = [max(1e-6, s.outcome.speedup) if s.outcome.accepted and s.outcome.speedup else 1.0 for s in mine]
@@ -162,9 +164,9 @@ def _rates(mine: list[Sample], counted: list[str], k: int) -> dict:
         "pass@1_interval": wilson(len(right), trials),
         **{f"pass@{n}": _mean([pass_at_k(len(v), sum(s.outcome.accepted for s in v), n) for v in complete.values()]) for n in _ks(k) if n > 1},
         "geomean_speedup": geometric_mean(speeds),
-        "geomean_interval": bootstrap(speeds),
+        "geomean_interval": bootstrap(speeds, [s.key.id for s in fast]),
         "geomean_all": geometric_mean(failed_at_one),
-        "geomean_all_interval": bootstrap(failed_at_one),
+        "geomean_all_interval": bootstrap(failed_at_one, [s.key.id for s in mine]),
         "fast_p": dict(zip(map(str, THRESHOLDS), fast_p([s if s is None else (s or 1e-9) for s in speed_rows], THRESHOLDS))),
         **{f"speedup@{n}": _mean([speedup_at_k([_speed(s) for s in v], n) for v in complete.values()]) for n in _ks(k)},
         "classes": dict(Counter(class_of(s.outcome) for s in mine)),
@@ -211,7 +213,6 @@ def _row(s: Sample) -> dict:
 
 
 def _comparisons(per_model: dict[str, list[Sample]], names: Sequence[str], counted: list[str]) -> list[dict]:
-    """Each pair of models on the samples that both have."""
     speeds = {
         name: {
             (s.key.id, s.key.sample): ((s.outcome.speedup or 1.0) if s.outcome.accepted else None)
@@ -220,11 +221,16 @@ def _comparisons(per_model: dict[str, list[Sample]], names: Sequence[str], count
         }
         for name in names
     }
-    made = []
+    return comparisons(speeds)
+
+
+def comparisons(speeds: dict[str, dict[tuple[str, int], float | None]]) -> list[dict]:
+    """Each pair of models on the samples that both have: (record, sample) -> the speedup, None where it was not right."""
+    made, names = [], list(speeds)
     for at, first in enumerate(names):
         for second in names[at + 1 :]:
             shared = sorted(set(speeds[first]) & set(speeds[second]))
             if shared:
-                found: Paired = paired([speeds[first][k] for k in shared], [speeds[second][k] for k in shared])
+                found: Paired = paired([speeds[first][k] for k in shared], [speeds[second][k] for k in shared], [i for i, _ in shared])
                 made.append({"first": first, "second": second, "samples": len(shared), **vars(found)})
     return made

@@ -94,6 +94,25 @@ def test_echo_run(records, tmp_path, capsys, monkeypatch):
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "WL-E091"
 
 
+def test_runs_are_compared(records, tmp_path, capsys):
+    """Two runs of one suite, by either protocol, in one report: models are told apart and paired on the samples that both have."""
+    model = echo_file(tmp_path, {(f"Handmade/{i}", 0): f"```c\n{r['c_code']}```" for i, r in ((0, RECORDS[0]), (1, CHAIN))})
+    for protocol in ("strict", "original"):
+        run(capsys, records, tmp_path / protocol, model, protocol=protocol)
+    request = EvalRequest(("report", str(tmp_path / "strict"), str(tmp_path / "original")), out=str(tmp_path / "both"))
+    assert run_eval(request, as_json=True) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert list(value["models"]) == [f"{model} (strict)", f"{model} (original)"] and value["protocol"] == "strict, original"
+    (pair,) = value["paired"]
+    assert (pair["samples"], pair["both"], pair["neither"]) == (3, 2, 1)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "Handmade.json").write_text(json.dumps([RECORDS[0]]))
+    run(capsys, other, tmp_path / "small", model)
+    assert run_eval(EvalRequest(("report", str(tmp_path / "strict"), str(tmp_path / "small")), out=str(tmp_path / "both")), as_json=True) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "WL-E097"
+
+
 def test_a_list_does_without_torch(records):
     """It answers at once: neither torch nor litellm is loaded for it."""
     code = f"import sys; from warploom.agents.evaluate.command import EvalRequest, run_eval; run_eval(EvalRequest(({str(records)!r},), list_only=True), True); print(sorted({{'torch', 'litellm'}} & set(sys.modules)))"

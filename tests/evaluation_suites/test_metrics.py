@@ -39,6 +39,8 @@ def test_means_and_intervals():
     low, high = bootstrap([1.0, 2.0, 4.0, 2.0, 2.0] * 8) or (math.nan, math.nan)
     assert 1 < low < geometric_mean([1.0, 2.0, 4.0, 2.0, 2.0]) < high < 4  # pyright: ignore[reportOperatorIssue]
     assert bootstrap([2.0]) is None
+    again = bootstrap([1.0, 1.0, 4.0, 4.0, 2.0, 2.0] * 8, [f"{n // 2:02}" for n in range(48)])
+    assert again == pytest.approx(bootstrap([1.0, 4.0, 2.0] * 8)) and bootstrap([2.0, 3.0], ["a", "a"]) is None  # two samples of a record say no more than one
 
 
 def test_fast_p_curve_falls():
