@@ -19,7 +19,7 @@ FAMILIES = ("own", "large", "tiny", "whole", "spikes")
 _DRAWS = {
     "normal": "{g}.standard_normal({s})", "positive": "{g}.uniform(0.1, 2.0, {s})", "unit": "{g}.uniform(0.02, 0.98, {s})",
     "weight": "{g}.standard_normal({s}) * {w}", "scale": "{g}.uniform(0.5, 1.5, {s})", "sign": "np.sign({g}.standard_normal({s}) + 1e-9)",
-    "probability": "({g}.random({s}) + 0.05) / ({g}.random({s}) + 0.05).sum(-1, keepdims=True)", "index": "{g}.integers(0, {below}, {s})", "count": "{g}.integers(0, {below}, {s})",
+    "probability": "({g}.random({s}) + 0.05) / np.sum({g}.random({s}) + 0.05, -1, keepdims=True)", "index": "{g}.integers(0, {below}, {s})", "count": "{g}.integers(0, {below}, {s})",
     "flag": "{g}.random({s}) < 0.3", "byte": "{g}.integers(-127, 128, {s})", "ubyte": "{g}.integers(0, 256, {s})",
 }  # fmt: skip
 _FREE = ("normal",)
