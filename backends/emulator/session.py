@@ -189,8 +189,9 @@ def flat_tensors(value: Any) -> list[Any]:
 
 
 def max_error(got: Sequence[Any], wanted: Sequence[Any]) -> float:
-    """The largest absolute difference over the largest absolute reference value; infinite for other shapes or NaNs."""
-    if [t.shape for t in got] != [t.shape for t in wanted]:
+    """The largest absolute difference over the largest absolute reference value; infinite for other shapes (axes of one element do
+    not count: a loss of shape `{1}` is the scalar) or NaNs."""
+    if [t.squeeze().shape for t in got] != [t.squeeze().shape for t in wanted]:
         return float("inf")
     return max((_error(a.reshape(-1), b.reshape(-1)) for a, b in zip(got, wanted)), default=0.0)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ...ir.diagnostic import Place, WarploomError
 from . import tree as t
+from .macros import expanded
 
 
 class UnsupportedCuda(WarploomError):
@@ -34,7 +35,7 @@ def _parser() -> Any:
 
 def read(source: str, *, host: bool = False) -> t.CudaFile:
     """Reads one file; bodies of host functions only with `host`. Raises UnsupportedCuda where a function cannot be read."""
-    return _Reader(source, host).file()
+    return _Reader(expanded(source), host).file()
 
 
 _HEADS = ("__global__", "__device__", "__host__", "__forceinline__", "__noinline__")

@@ -188,7 +188,6 @@ def test_text_of_an_element_loop(golden):
         ('__global__ void k(float* x) {\n  asm("nop;");\n}', "inline PTX"),
         ("__global__ void k(int* x) {\n  int v = x[0];\n  switch (v) { case 0: __syncthreads(); break; }\n}", "line 3"),
         ("__global__ void k(int* x) {\n  auto f = [&] { __syncthreads(); };\n  f();\n}", "lambda"),
-        ("#define SYNC __syncthreads()\n__global__ void k(int* x) { SYNC; }", "macro SYNC"),
         ("__global__ void k(int* x) {\n  x[0] = __match_any_sync(~0u, 1);\n}", "line 2: no rule for __match_any_sync"),
         ("__global__ void k(int* x) {\n  x[0] = x[1] > 0 ? __shfl_sync(~0u, x[2], 0) : 0;\n}", "line 2"),
         ("#include <cooperative_groups.h>\n__global__ void k(int* x) {\n  cooperative_groups::this_grid().sync();\n}", "line 3: no rule for this_grid"),

@@ -16,6 +16,7 @@ from . import spelling
 from .groups import ungrouped
 from .kernel import Geometry, KernelCode, kernel_code
 from .prelude import prelude
+from .runtime_api import PARENTHESES, stand_ins, without_idle_calls
 from .sync import Synchronising
 
 _LIBRARIES = {
@@ -32,24 +33,9 @@ _INCLUDES = re.compile(
 )
 _SWAPS = (
     (r"\bis_cuda\b", "is_cpu"), (r"\bkCUDA\b", "kCPU"), (r"\bDeviceType::CUDA\b", "DeviceType::CPU"),
-    (r"CUDA tensor", "CPU tensor"), (r"(\bdevice\s*\(\s*)\"cuda(?::\d+)?\"", r'\1"cpu"'), (r"\btorch::cuda::is_available\(\)", "true"),
+    (r"\bRestrictPtrTraits\b", "DefaultPtrTraits"), (r"CUDA tensor", "CPU tensor"), (r"(\bdevice\s*\(\s*)\"cuda(?::\d+)?\"", r'\1"cpu"'), (r"\btorch::cuda::is_available\(\)", "true"),
 )  # fmt: skip
-_HOST_STATEMENTS = re.compile(
-    r"^[ \t]*(?:C10_CUDA_(?:KERNEL_LAUNCH_)?CHECK|AT_CUDA_CHECK|TORCH_CUDA_CHECK|CUDA_CHECK|cudaDeviceSynchronize|cudaStreamSynchronize"
-    r"|cudaFuncSetAttribute|cudaFuncSetCacheConfig|cudaDeviceSetCacheConfig|cudaSetDevice|cudaFree|cudaGetLastError|cudaPeekAtLastError|cudaStreamCreate\w*"
-    r"|cudaStreamDestroy|cudaEvent\w+|(?:const\s+)?(?:at::cuda::|c10::cuda::)(?:Optional)?(?:CUDA)\w*Guard\s+\w+)\b[^;{}]*;[ \t]*\n",
-    re.M,
-)
 _PROTOTYPES = re.compile(r"(?:\btemplate\s*<[^<>{};]*>\s*)?\b__global__\b[^;{}]*;[ \t]*\n?")
-_STAND_INS = {
-    "cudaStream_t": "using cudaStream_t = void*;\n",
-    "cudaError_t": "using cudaError_t = int;\n",
-    "cudaSuccess": "constexpr int cudaSuccess = 0;\n",
-    "cudaGetLastError": "inline int cudaGetLastError() { return 0; }\n",
-    "cudaGetErrorString": 'inline const char* cudaGetErrorString(int) { return ""; }\n',
-    "cudaDeviceSynchronize": "inline int cudaDeviceSynchronize() { return 0; }\n",
-}
-_RUNTIME = re.compile(r"\bcuda[A-Z]\w+|\bat::cuda::\w+|\bc10::cuda::\w+")
 
 
 @dataclass(frozen=True)
@@ -198,19 +184,15 @@ def _host(body: str) -> str:
     body = _INCLUDES.sub("", body)
     for pattern, new in _SWAPS:
         body = re.sub(pattern, new, body)
-    body = re.sub(r"\bcudaMemcpyToSymbol(?:Async)?\s*\(\s*(\w+)\s*,\s*([^,;]+),\s*([^,;]+)(?:,[^;]*)?\)\s*;", r"std::memcpy(&\1, \2, \3);", body)
-    body = re.sub(r"(?:at|c10)::cuda::(?:getCurrentCUDAStream|getDefaultCUDAStream|getStreamFromPool)\(\)(?:\.stream\(\))?", "nullptr", body)
-    body = re.sub(r"\b(?:auto|at::cuda::CUDAStream|c10::cuda::CUDAStream)(\s+\w+\s*=\s*nullptr\s*;)", r"void*\1", body)
-    body = _HOST_STATEMENTS.sub("", body)
+    body = re.sub(r"(?:(?:at|c10)::cuda::)?(?:getCurrentCUDAStream|getDefaultCUDAStream|getStreamFromPool)" + PARENTHESES + r"(?:\.stream\(\))?", "nullptr", body)
+    body = re.sub(r"\b(?:at::cuda::|c10::cuda::)?CUDAStream(\s+\w+\s*=\s*nullptr\s*;)", r"auto\1", body)
+    body = without_idle_calls(body)
     body = _PROTOTYPES.sub("", body)
     body = _unqualified(body)
     body = re.sub(r"^[ \t]*(?:using\s+namespace|namespace\s+\w+\s*=|using)\s+cooperative_groups\b[^;]*;[ \t]*\n", "", body, flags=re.M)
-    body = re.sub(r"^[ \t]*(?:const\s+)?(?:cudaStream_t|void\*)\s+\w+\s*(?:=\s*nullptr\s*)?;[ \t]*\n", "", body, flags=re.M)
-    words = set(re.findall(r"\w+", body))
-    stand_ins = "".join(code for word, code in _STAND_INS.items() if word in words)
     head, rest = _split_includes(body)
-    lead = prelude(rest)
-    return head + "\n" + lead + ("\n" + stand_ins if stand_ins else "") + rest
+    needed = stand_ins(rest)
+    return head + "\n" + prelude(needed + rest) + ("\n" + needed if needed else "") + rest
 
 
 def _unqualified(body: str) -> str:

@@ -14,7 +14,7 @@ from ....frontend.cuda import tree as t
 from ....frontend.cuda.read import UnsupportedCuda
 from . import spelling
 from .sync import Synchronising
-from .types import declared_type, plain, type_of
+from .types import declared_type, plain, returns_of, type_of
 
 _DEEPEST = 12
 
@@ -22,7 +22,7 @@ _DEEPEST = 12
 class Inliner:
     def __init__(self, file: t.CudaFile, sync: Synchronising):
         self.file, self.sync = file, sync
-        self.returns = {f.name: f.returns for f in file.functions}
+        self.returns = returns_of(file)
         self.declared: dict[str, str] = {}
         self.taken: set[str] = set()
 

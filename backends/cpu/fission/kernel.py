@@ -24,7 +24,7 @@ from .prepare import prepare
 from .split import Splitter
 from .strided import turn
 from .sync import BARRIERS, COLLECTIVES, UNSUPPORTED
-from .types import declared_type, plain
+from .types import declared_type, plain, returns_of
 from .uniform import Uniform, own_escapes
 
 _SMALL = 1 << 15  # element operations below which a team of threads costs more than it brings
@@ -67,7 +67,7 @@ def kernel_code(kernel: t.Function, file: t.CudaFile, geometry: Geometry, *, nam
     prepared = replace(prepared, body=body)
     body, places = _flat_axes(prepared, places, geometry)
     prepared = replace(prepared, body=body)
-    returns = {f.name: f.returns for f in file.functions}
+    returns = returns_of(file)
     aliases = [s for s in body if _is_alias(s)]
     body = tuple(s for s in body if not _is_alias(s))
     prepared = replace(prepared, body=body)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ....frontend.cuda import tree as t
 
 _RANK = ("bool", "char", "short", "int", "unsigned", "long", "long long", "int64_t", "size_t", "float", "double")
@@ -17,6 +19,12 @@ def plain(type_: str) -> str:
     """A type without const, volatile, references."""
     words = [w for w in type_.replace("&", " ").split() if w not in ("const", "volatile", "constexpr", "static", "register")]
     return " ".join(words)
+
+
+def returns_of(file: t.CudaFile) -> dict[str, str]:
+    """What each function gives, and each class as what its constructor gives; "" for what depends on the arguments' types."""
+    found = {name: name for name in re.findall(r"\b(?:struct|class)\s+(?:__align__\s*\([^)]*\)\s*|alignas\s*\([^)]*\)\s*)?(\w+)", file.source)}
+    return found | {f.name: "" if plain(f.returns) in f.template_names else f.returns for f in file.functions}
 
 
 def type_of(e: t.Expr, declared: dict[str, str], returns: dict[str, str] | None = None) -> str:
@@ -70,11 +78,13 @@ def _member(e: t.Member, declared: dict[str, str]) -> str:
 
 def _call(e: t.Call, declared: dict[str, str], returns: dict[str, str]) -> str:
     name = t.called(e)
-    if name in returns:
+    if returns.get(name) == name and isinstance(e.function, t.Name):
+        return e.function.text
+    if returns.get(name):
         return plain(returns[name])
     if name in _FLOATS:
         return "float"
-    if name in _LIKE_ARGUMENT and e.args:
+    if (name in _LIKE_ARGUMENT or name in returns) and e.args:
         types = [type_of(a, declared, returns) for a in e.args]
         found = types[0]
         for other in types[1:]:

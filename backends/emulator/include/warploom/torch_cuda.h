@@ -53,6 +53,13 @@ namespace torch::cuda {
 inline bool warploom_is_available() { return true; }
 }  // namespace torch::cuda
 
+namespace at {
+template <class T> struct RestrictPtrTraits { typedef T* __restrict__ PtrType; };
+}  // namespace at
+namespace torch {
+using at::RestrictPtrTraits;
+}  // namespace torch
+
 template <class T> inline T gpuAtomicAdd(T* p, wl::Given<T> v) { return atomicAdd(p, v); }
 template <class T> inline void gpuAtomicAddNoReturn(T* p, wl::Given<T> v) { atomicAdd(p, v); }
 
