@@ -54,7 +54,7 @@ def _facts(folder: Path, rows: Sequence[dict], rejects: Sequence[dict], beside: 
         "coverage": [(name, n, theirs.row()[name] if theirs else None) for name, n in ours.row().items()], "beside": beside is not None,
         "geomean": _geomean([t["speedup"] for t in measured]), "measured": len(measured), "slow": sum(t["interval"][1] < 0.9 for t in measured),
         "threads": sorted({r["times"]["threads"] for r in rows}), "machines": sorted({r["times"]["machine"] for r in rows}),
-        "cuda_machines": sorted({r["provenance"]["cuda_machine"] for r in rows}), "strategies": _strategies(rows),
+        "cuda_machines": sorted({r["provenance"]["cuda_machine"] for r in rows}), "strategies": _strategies(rows), "makers": sorted(Counter(r["provenance"].get("cuda_by", f"warploom {VERSION}") for r in rows).items()),
         "watched": sum(r["verdicts"]["cuda"]["check"] == "clean" for r in rows), "reasons": sorted(Counter(f"{r['code']} ({r['side']})" for r in rejects).items()),
         "fallen": sum(r["c_strategy"]["name"] == "naive" for r in rows), "explained": [_explained(r) for r in rejects[:MOST_EXPLAINED]],
         "processor_seconds": _mean([r["provenance"].get("processor_seconds", 0.0) for r in rows]), "yielded": len(rows) / max(1, len(rows) + len(rejects)), **_work(folder),
@@ -68,7 +68,7 @@ def _explained(reject: dict) -> tuple[int, str, str]:
 
 def _strategies(rows: Sequence[dict]) -> list[tuple[str, int, int]]:
     c, cuda = (Counter(r[k]["name"] for r in rows) for k in ("c_strategy", "cuda_strategy"))
-    return [(name, cuda[name], c[name]) for name in ("naive", "default", "tuned")]
+    return [(name, cuda[name], c[name]) for name in ("naive", "default", "tuned", "dlight")]
 
 
 def _mean(values: Sequence[float]) -> float:

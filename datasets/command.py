@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..ir.diagnostic import WarploomError
+from . import dlight_side
 from .build import Progress, Request, build
 from .card import write_card
 from .check import check
@@ -39,6 +40,8 @@ def run_build(
 
     def work() -> tuple[int, dict[str, Any], str]:
         request = Request(Path(out), count, seed, resume, workers, tuple(models), tuple(avoid), tuple(operators))
+        if line := dlight_side.missing():
+            print(line, file=sys.stderr)
         try:
             state = build(request, _show)
         except KeyboardInterrupt:

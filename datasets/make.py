@@ -27,6 +27,7 @@ from ..ir.version import VERSION
 from . import plans, run_sides
 from .c_side import COMPILE, ENTRY, CSide, NotAPair, c_side, cpu_machine
 from .cuda_side import MACHINE, CudaSide, cuda_side
+from .dlight_side import DlightSide, dlight_side
 from .features import accesses_of, features_of
 from .judged import STEP_DRAWS, Answer, Judging, has_steps
 from .plain_c import COMPILE as PLAIN
@@ -43,6 +44,8 @@ TUNED = 3
 """Other plans of a C side that are measured, where it is tuned."""
 BASELINE_SLACK = 64.0
 """How many times the allowed error the unscheduled C may make: one long sum, term after term, rounds coarsely and is no side of the pair."""
+CUDA_STRATEGIES = {"naive": 0.17, "default": 0.4, "tuned": 0.25, "dlight": 0.18}
+"""How often each is drawn for a CUDA side; where dlight has none the default stands instead."""
 CLEARLY = 1.03
 """Times faster than the unscheduled form: what is not, falls back to that form."""
 
@@ -143,7 +146,13 @@ def _checksums(judging: Judging, kept: Mapping[int, Case], outputs: Sequence[Arr
 # ------------------------------------------------------------------------------------------------ CUDA
 def _cuda(work: _Work, style: Style) -> tuple[CudaSide, dict[str, object]]:
     graph = work.program.graph
-    strategy = str(work.rng.choice(["naive", "default", "tuned"], p=[0.2, 0.5, 0.3]))
+    strategy, why = str(work.rng.choice(list(CUDA_STRATEGIES), p=list(CUDA_STRATEGIES.values()))), ""
+    if strategy == "dlight":
+        made = dlight_side(graph)
+        if isinstance(made, DlightSide):
+            told = {"name": strategy, "chosen_by": "rule", "note": f"fused by Relax, scheduled and printed by {made.by}", "by": made.by}
+            return style.cuda(made.side), {**told, "kernels": list(made.kernels)}
+        strategy, why = "default", f"; dlight was drawn: {made}"
     if strategy == "naive":
         module, note = plans.naive_cuda(graph), "a thread for each point"
     else:
@@ -152,7 +161,7 @@ def _cuda(work: _Work, style: Style) -> tuple[CudaSide, dict[str, object]]:
         others = plans.alternatives(module, MACHINE, 12, work.rng)
         module, note = cheapest(module, [plans.rescheduled(module, MACHINE, o) for o in others])
     side = cuda_side(graph, module)
-    return style.cuda(side), {"name": strategy, "chosen_by": "roofline" if strategy == "tuned" else "rule", "note": note, **_texts(module)}
+    return style.cuda(side), {"name": strategy, "chosen_by": "roofline" if strategy == "tuned" else "rule", "note": note + why, **_texts(module)}
 
 
 def _texts(module: Module) -> dict[str, object]:
@@ -289,7 +298,7 @@ def _record(work: _Work, judging: Judging, seed: int, sums: Mapping[int, list[di
         c_compile=COMPILE, c_strategy=c.strategy, inputs=inputs, outputs=[s for case in sums.values() for s in case],
         verdicts={"cuda": seen.verdict, "c": {"by": "native", **c.answer.to_json()}, **c.others}, times=c.times,
         provenance={"warploom": VERSION, "seed": seed, "params": dict(work.program.params), "parent": work.program.parent, "style": style.describe(),
-                    "cuda_machine": MACHINE.name, "contained": judging.sandbox.enabled, "disturbances": judging.disturbances, "seconds": {k: round(v, 2) for k, v in work.seconds.items()},
+                    "cuda_by": strategy.get("by", f"warploom {VERSION}"), "cuda_machine": MACHINE.name, "contained": judging.sandbox.enabled, "disturbances": judging.disturbances, "seconds": {k: round(v, 2) for k, v in work.seconds.items()},
                     "processor_seconds": round(processor_seconds() - work.started, 2)},
         operators=list(work.program.operators), c_naive=c.naive.source, c_plain=c.plain, features=features_of(graph),
     )  # fmt: skip

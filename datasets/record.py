@@ -20,7 +20,8 @@ _CONTENT = ("graph", "cuda_source", "cuda_launches", "buffers", "c_source", "c_e
 
 class Pair(BaseModel):
     """One verified pair. `cuda_launches`: kernel, grid, block, shared_bytes, args (names of `buffers`), in order; `buffers`: name, role (input, output,
-    temporary), dtype, shape; `c_args`: name, type, role, in the order of the C entry; `inputs`: dtype and shape of each input, and for each case
+    temporary), dtype, shape; `cuda_strategy.name`: naive, default, tuned, or
+    dlight (made by TVM; `provenance.cuda_by` has its version); `c_args`: name, type, role, in the order of the C entry; `inputs`: dtype and shape of each input, and for each case
     its family, seed and one NumPy expression an input; `outputs`: for each case and output its checksum; `family`: programs alike but for shapes
     and numbers; `c_naive`: the unscheduled C of the same program, the baseline of `times`;
     `c_plain`: that program as one plain C function of the same arguments, empty where plain C has not its types."""
