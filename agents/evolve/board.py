@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...ir.machine import Machine
@@ -52,14 +52,15 @@ class Refusal:
 
 @dataclass
 class Board:
-    """`known`: strategies from the knowledge base that fit, best first; `banned`: keys that the judge refused; `poor`: what the roofline
-    model screened."""
+    """`known`: strategies from the knowledge base that fit, best first; `hopes`: their decisions here, with the logarithm of the gain that they
+    may bring; `banned`: keys that the judge refused; `poor`: what the roofline model screened."""
 
     workshop: Workshop
     machine: Machine
     default: Individual
     rng: random.Random
     known: Sequence[Strategy] = ()
+    hopes: Sequence[tuple[Mapping[str, int], float]] = ()
     threads: int = 1
     individuals: dict[str, Individual] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)

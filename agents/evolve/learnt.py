@@ -18,8 +18,8 @@ from ..strategy import GRAPH_MARK, Strategy
 from .board import Board, Individual
 from .candidate import Space, told_apart
 
-NOISE = 0.06
-"""Of a logarithm of a time that the sum does not explain."""
+NOISE, HOPE_NOISE = 0.06, 0.15
+"""Of a logarithm of a time that the sum does not explain: of one measured here, and of what a similar problem lets hope for."""
 WORST = 0.5
 """Slower is as good as this: how much worse does not matter."""
 DRAWS, FAR = 150, 50
@@ -51,16 +51,19 @@ class Learnt:
     def __init__(self, board: Board, promise: Callable[[str], float]):
         told = [(i.candidate, i.ratio) for i in board.individuals.values()] + [(c, math.inf) for c in board.poor]
         plain = [(c, ratio) for c, ratio in told if not c.strategy.scripts]
-        rows = [(features(told_apart(dict(c.strategy.choices), {**board.space, **c.space})), ratio) for c, ratio in plain]
-        self.places = {f: n for n, f in enumerate(dict.fromkeys(f for fs, _ in rows for f in fs))}
+        own = [(told_apart(dict(c.strategy.choices), {**board.space, **c.space}), ratio) for c, ratio in plain]
+        rows = [(features(c), min(WORST, math.log(ratio)), NOISE) for c, ratio in own]  # inf where it was screened
+        rows += [(features(told_apart(c, board.space)), -worth, HOPE_NOISE) for c, worth in board.hopes]
+        self.places = {f: n for n, f in enumerate(dict.fromkeys(f for fs, _, _ in rows for f in fs))}
         self.promise = promise
         x = np.zeros((len(rows), len(self.places)))
-        for r, (fs, _) in enumerate(rows):
+        for r, (fs, _, _) in enumerate(rows):
             x[r, [self.places[f] for f in fs]] = 1.0
-        y = np.array([min(WORST, math.log(ratio)) for _, ratio in rows])  # inf where it was screened
+        y = np.array([value for _, value, _ in rows])
+        weights = np.array([1 / noise**2 for _, _, noise in rows])
         prior = np.array([1 / self.width(f) ** 2 for f in self.places])
-        precision = x.T @ x / NOISE**2 + np.diag(prior)
-        self.mean = np.linalg.solve(precision, x.T @ y / NOISE**2) if self.places else np.zeros(0)
+        precision = (x.T * weights) @ x + np.diag(prior)
+        self.mean = np.linalg.solve(precision, (x.T * weights) @ y) if self.places else np.zeros(0)
         self.root = np.linalg.cholesky(np.linalg.inv(precision)) if self.places else np.zeros((0, 0))
 
     def width(self, f: Feature) -> float:

@@ -17,7 +17,7 @@ from ...evaluation.report.work import work
 from ...evaluation.verdict import Verdict
 from ...ir.diagnostic import BuildFailed, WarploomError
 from ...ir.module import Launch
-from ..knowledge.base import Knowledge
+from ..knowledge.base import Knowledge, specific
 from ..proposers.proposer import Proposer
 from ..strategy import Strategy, print_strategy
 from .board import Board, Individual, Proposal, Refusal
@@ -41,6 +41,8 @@ PATIENCE = 0.3
 """Share of the budget that one verdict may take before the end of the run."""
 LONG = 240.0
 """From this budget on the default schedule is judged before the search: a task that cannot be judged is found out at once."""
+HOPES = 16
+"""Strategies of the knowledge base that what is learnt begins with."""
 MOST_FREE = 2
 FREE_LANGUAGES = ("c++", "python")
 _IDLE = 8
@@ -109,8 +111,9 @@ class Search:
         self.threads, self.screen, self.listener = threads, screen, listener or Listener()
         self.workshop = Workshop(subject)
         default = Individual(self.workshop.make(Strategy("default schedule")), 1.0)
-        known = (knowledge or Knowledge(())).fitting(default.candidate, subject.machine)
-        self.board = Board(self.workshop, subject.machine, default, random.Random(seed), known, threads)
+        known = (knowledge or Knowledge(())).scored(default.candidate, subject.machine)
+        hopes = [(specific(s, default.candidate), worth) for s, worth in known[:HOPES]]
+        self.board = Board(self.workshop, subject.machine, default, random.Random(seed), [s for s, _ in known], hopes, threads)
         self.board.individuals[default.key] = default
         self.board.seen.add(default.candidate.strategy.plan)
         self.outcome = Outcome(self.board, Accepted(default, Verdict(False, ())))

@@ -75,6 +75,10 @@ class Knowledge:
 
     def fitting(self, candidate: Candidate, machine: Machine) -> list[Strategy]:
         """Those for kernels of the candidate, the most similar and most helpful first; one for each set of decisions."""
+        return [s for s, _ in self.scored(candidate, machine)]
+
+    def scored(self, candidate: Candidate, machine: Machine) -> list[tuple[Strategy, float]]:
+        """The same with what each may be worth: the logarithm of its gain by its similarity."""
         keys = [key_of(k, machine) for k in candidate.kernels.values()]
         scored = []
         for s in self.strategies:
@@ -83,9 +87,9 @@ class Knowledge:
             gain = max((e.speedup for e in s.evidence), default=1.0)
             if near > 0 and _applies(s, candidate):
                 scored.append((near * math.log(max(1.005, gain)), s))
-        out: dict[tuple[object, ...], Strategy] = {}
-        for _, s in sorted(scored, key=lambda x: (-x[0], x[1].name)):
-            out.setdefault(s.plan, s)
+        out: dict[tuple[object, ...], tuple[Strategy, float]] = {}
+        for worth, s in sorted(scored, key=lambda x: (-x[0], x[1].name)):
+            out.setdefault(s.plan, (s, worth))
         return list(out.values())
 
     def with_more(self, more: Iterable[Strategy]) -> Knowledge:
@@ -123,6 +127,20 @@ def general(s: Strategy, candidate: Candidate, machine: Machine) -> Strategy:
             choices[f"{name.split()[0]} {ANY}"] = value
     heaviest = max(candidate.kernels.values(), key=lambda k: work(k.naive, {}).flops + work(k.naive, {}).nbytes)
     return replace(s, needs=(key_of(heaviest, machine).text(),), scripts=(), code="").with_choices(choices)
+
+
+def specific(s: Strategy, candidate: Candidate) -> dict[str, int]:
+    """The decisions of a general strategy under their names here."""
+    chosen, out = dict(s.choices), {}
+    for name in candidate.space:
+        if GRAPH_MARK in name:
+            role, decision = name.split(GRAPH_MARK)
+            everywhere = f"{ANY}{candidate.kernels[role].kind}{GRAPH_MARK}{decision}"
+        else:
+            everywhere = f"{name.split()[0]} {ANY}"
+        if (value := chosen.get(name, chosen.get(everywhere))) is not None:
+            out[name] = value
+    return out
 
 
 # ------------------------------------------------------------------------------------------------ files

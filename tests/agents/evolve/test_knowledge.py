@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 from warploom.agents.evolve.candidate import Workshop
+from warploom.agents.evolve.learnt import Learnt
 from warploom.agents.evolve.trials import METHODS, Trial, summarise
 from warploom.agents.knowledge import base
-from warploom.agents.knowledge.base import SEED, Key, Knowledge, general, key_of, read, similarity, write_back
+from warploom.agents.knowledge.base import SEED, Key, Knowledge, general, key_of, read, similarity, specific, write_back
 from warploom.agents.knowledge.earned import missing
 from warploom.agents.strategy import Evidence, Strategy, parse_strategies
 
@@ -75,3 +76,20 @@ def test_trials_are_summed_up():
     assert one.speed == pytest.approx((2.0 * 1.2) ** 0.5) and one.needed == 1.0 and one.reached == 1.0
     assert two.needed == pytest.approx((4 / 3 * 3) ** 0.5) and two.reached == 0.5
     assert one.share == 1.0 and two.share == pytest.approx((1 / 1 * 1 / 3) ** 0.5)
+
+
+def test_a_general_strategy_has_names_here(default, subject):
+    s = Strategy("known").with_choices({"@rows/vectors": 1, "join @": 0, "@contract/rows": 3})
+    joins = {name: 0 for name in default.space if name.startswith("join ")}
+    assert joins and specific(s, default) == {"softmax/vectors": 1, **joins}
+    own = s.with_choices({"softmax/vectors": 2})
+    assert specific(own, default) == specific(general(own, default, subject.machine), default) == {"softmax/vectors": 2}
+
+
+def test_what_is_known_is_hoped_for(run, default, subject):
+    key = key_of(default.kernels["softmax"], subject.machine)
+    known = Strategy("known", needs=(key.text(),), evidence=(Evidence("p", 2.0, "r"),)).with_choices({"@rows/vectors": 1})
+    board = run(knowledge=Knowledge((known,))).board
+    learnt, nothing = Learnt(board, lambda name: 0.5), Learnt(run("other").board, lambda name: 0.5)
+    feature = (("softmax/vectors", 1),)
+    assert learnt.mean[learnt.places[feature]] < -0.1 and feature not in nothing.places
