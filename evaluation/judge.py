@@ -109,6 +109,14 @@ class Judge:
         return self._judged(reference, description, maker, time.perf_counter(), seen)
 
     @contextlib.contextmanager
+    def opened(self, task: Task, candidate: Candidate):
+        """A task's reference, its description and the maker of a candidate, for another protocol than `verdict`'s. Raises `CannotJudge`, `NotBuilt`, `Ended`."""
+        with self._opening(task) as opening, contextlib.closing(maker_for(candidate, self.sandbox, self.threads, self._parents)) as maker:
+            description = opening.description()
+            maker.describe(description, opening.reference)
+            yield opening.reference, description, maker
+
+    @contextlib.contextmanager
     def _opening(self, task: Task):
         """An `Opening` of the task, whose process works while the caller goes on; ended afterwards."""
         with tempfile.TemporaryDirectory(

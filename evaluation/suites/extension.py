@@ -59,23 +59,28 @@ class ModelNew(Model):
 def score_extension(judge: Judge, record: Record, code: str) -> Outcome:
     """One answer under the strict protocol. Raises `CannotJudge`."""
     assert record.task is not None
-    try:
-        candidate = _candidate(judge.sandbox, record, code)
-    except NotBuilt as error:
-        return Outcome("compile-error", error.finding.message, reasons=("compile-error",))
-    if candidate is None:
-        return Outcome("extraction", "no PYBIND11_MODULE, no ModelNew and no kernel in the code")
-    made = outcome_of(judge.verdict(record.task, candidate), "eager")
+    found = _found(judge, record, code)
+    if isinstance(found, Outcome):
+        return found
+    made = outcome_of(judge.verdict(record.task, found), "eager")
     return replace(made, verdict="library-call") if made.verdict == "reference-call" else made
 
 
 def original_extension(judge: Judge, record: Record, code: str) -> Outcome:
-    """One answer by the benchmark's tolerance: the strict judge's inputs of the task's own kind, errors below 1e-2 let pass."""
-    made = score_extension(judge, record, code)
-    small = made.verdict in {"wrong-result", "precision-downgrade"} and (found := re.search(r"error ([\d.e+-]+),", made.detail))
-    if small and found and float(found[1]) <= _ALLOWED:
-        return replace(made, verdict="accepted", reasons=(), detail="")
-    return made
+    """One answer by the benchmark's own protocol (`original_extension.py`). Raises `CannotJudge`."""
+    from .original_extension import score_original
+
+    found = _found(judge, record, code)
+    return found if isinstance(found, Outcome) else score_original(judge, record, found)
+
+
+def _found(judge: Judge, record: Record, code: str) -> Candidate | Outcome:
+    """What is judged, or the outcome of code that does not get so far."""
+    try:
+        candidate = _candidate(judge.sandbox, record, code)
+    except NotBuilt as error:
+        return Outcome("compile-error", error.finding.message, reasons=("compile-error",))
+    return candidate or Outcome("extraction", "no PYBIND11_MODULE, no ModelNew and no kernel in the code")
 
 
 def _candidate(sandbox: Sandbox, record: Record, code: str) -> Candidate | None:

@@ -1,7 +1,7 @@
 """A record and an answer come in, the verdict of the benchmark's own protocol goes out: one input, its tolerance, mean times of repeated runs.
 
-For HPCTransEval see `published.py`; the reference is the record's own C code and times are means of 100 runs after one. For
-KernelBench_c: five draws, `allclose` at 1e-2, against torch. Answers still run in the sandbox.
+For HPCTransEval see `published.py`; the reference is the record's own C code and times are means of 100 runs after one. KernelBench_c:
+`original_extension.py`. Answers still run in the sandbox.
 """
 
 from __future__ import annotations
