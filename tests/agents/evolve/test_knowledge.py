@@ -75,6 +75,7 @@ def test_trials_are_summed_up():
     one, two = summarise(trials)
     assert one.speed == pytest.approx((2.0 * 1.2) ** 0.5) and one.needed == 1.0 and one.reached == 1.0
     assert two.needed == pytest.approx((4 / 3 * 3) ** 0.5) and two.reached == 0.5
+    assert one.evolution_over == 1.0 and two.evolution_over == pytest.approx(2.0**0.5) and two.evolution_over_interval == (1.0, 2.0)
     assert one.share == 1.0 and two.share == pytest.approx((1 / 1 * 1 / 3) ** 0.5)
 
 
