@@ -27,6 +27,7 @@ from .trial import Trial
 from .verdict import Finding, Measured
 
 LEAST_ROUNDS, MOST_ROUNDS = 5, 40
+SHORT_ROUNDS, SHORT_WAIT_S = 9, 30.0  # of calls of microseconds: rounds cost little, and a busy machine spoils many
 MOST_ARENA = 768 << 20
 BATCH_S, MOST_REPEATS = 1e-3, 1 << 14
 SHORT_S = 0.05  # longer calls are timed one by one, on all threads
@@ -97,7 +98,7 @@ def measure(trial: Trial, reference: Asked, budget_s: float) -> tuple[Measured |
     for number in range(MOST_ROUNDS):
         turn = [cases[(slot + number) % len(cases)] for slot in range(slots)]
         found += sides.round(turn, "finite" if number % 2 else "nan", samples)
-        if found or trial.failures or _enough(samples, time.perf_counter() - started, budget_s):
+        if found or trial.failures or _enough(samples, time.perf_counter() - started, budget_s, sides.short):
             break
     if not found and not trial.failures:
         found += [f for f in [contained.leftovers(), contained.clock_drift()] if f]
@@ -221,10 +222,10 @@ def _control() -> float:
     return time.perf_counter() - start
 
 
-def _enough(samples: _Samples, elapsed: float, budget_s: float) -> bool:
+def _enough(samples: _Samples, elapsed: float, budget_s: float, short: bool) -> bool:
     n = len(samples.ours)
-    if n < LEAST_ROUNDS:
-        return elapsed > 4 * budget_s and n >= 2
+    if n < (SHORT_ROUNDS if short else LEAST_ROUNDS):
+        return elapsed > (SHORT_WAIT_S if short else 4 * budget_s) and n >= 2
     low, high = interval_of([b / a for a, b in zip(samples.ours, samples.theirs)])
     return elapsed > budget_s or (n >= 8 and high < 1.05 * low)
 

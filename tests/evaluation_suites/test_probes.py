@@ -23,6 +23,8 @@ def test_what_is_right_for_a_record_is_left_out(suite):
     assert named(record, [x], [3 * x + 1]) == every
     assert named(record, [x], [x]) == [n for n in every if n != "an input copied"]
     rows = np.broadcast_to(x[:1], x.shape)
+    near = (1 + 1e-4 * x).astype(np.float32)
+    assert "half precision" not in named(record, [x], [near]) and "half precision" in named(record, [x], [near * x])
     assert "off by one row" not in named(record, [x], [rows]) and "zeros" not in named(record, [x], [np.zeros_like(x)])
 
 
