@@ -41,6 +41,7 @@ def read(source: str, *, host: bool = False) -> t.CudaFile:
 _HEADS = ("__global__", "__device__", "__host__", "__forceinline__", "__noinline__")
 _DEFINED = {"__CUDA_ARCH__": 900, "__CUDACC__": 1, "__NVCC__": 1, "__CUDACC_VER_MAJOR__": 12, "CUDART_VERSION": 12000, "CUDA_VERSION": 12000}
 _LESS = re.compile(rb"(?<=[\w)\]])(\s*)<(?![<=])(?=[^<>;{}]*(?:;|&&|\|\||\?))")
+_PRAGMA = re.compile(rb'^[ \t]*#[ \t]*pragma\b[^\n]*|\b_Pragma\s*\(\s*"[^"\n]*"\s*\)', re.M)
 _QUALIFIERS = ("type_qualifier", "storage_class_specifier")
 
 
@@ -410,9 +411,10 @@ class _Reader:
 
 def unambiguous(source: bytes) -> bytes:
     """The same bytes with `>` for each `<` that surely compares: the grammar takes `a < b && c >= d` for a template.
+    The two have one precedence, and every text is cut from the original, so the tree is the right one.
 
-    The two have one precedence, and every text is cut from the original, so the tree is the right one."""
-    return _LESS.sub(lambda m: m[1] + b">", source)
+    Pragmas become blanks: the grammar takes `#pragma unroll` between two loops for all of the outer one's body."""
+    return _PRAGMA.sub(lambda m: b" " * len(m[0]), _LESS.sub(lambda m: m[1] + b">", source))
 
 
 def _decided(condition: str) -> bool | None:

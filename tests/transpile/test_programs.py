@@ -71,3 +71,74 @@ def test_a_guard_of_the_last_blocks_beside_another_axis():
     made = run(source, {"x": X, "Y": y}, [("k", (10, 96, 1), (32, 1, 1), ("x", "Y"))])
     np.testing.assert_array_equal(y, X[:, :620])
     assert "omp parallel for" in made.text
+
+
+def test_a_pragma_is_not_the_body_of_the_loop_before_it():
+    source = """__global__ void k(const float* x, float* y) {
+  int i = 3, t = threadIdx.x;
+  float s = 0.f;
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+#pragma unroll
+    for (int j = 0; j < 2; ++j) s += x[t * 8 + i * 2 + j];
+  y[t] = s + i;
+}"""
+    y = np.zeros(32, np.float32)
+    run(source, {"x": X[0], "Y": y}, [("k", (1, 1, 1), (32, 1, 1), ("x", "Y"))])
+    np.testing.assert_allclose(y, X[0][:256].reshape(32, 8).sum(1) + 3, rtol=1e-5)
+
+
+def test_constants_of_a_kernel_and_a_function_with_one_name_in_two_scopes():
+    source = """__device__ void load(const float* x, float (&a)[8][4], float (&b)[8][4], int at) {
+  for (int e = threadIdx.x; e < 32; e += 16) { int r = e / 4; a[r][e % 4] = x[at + e]; }
+  for (int e = threadIdx.x; e < 32; e += 16) { int r = e % 8; b[r][e / 8] = x[at + e]; }
+}
+__global__ void k(const float* x, float* y) {
+  const int ROWS = 8;
+  constexpr int COLUMNS = ROWS / 2;
+  __shared__ float a[ROWS][COLUMNS], b[ROWS][COLUMNS];
+  for (int at = 0; at < 64; at += 32) {
+    load(x, a, b, at);
+    __syncthreads();
+    for (int e = threadIdx.x; e < ROWS * COLUMNS; e += 16) y[at + e] = a[e / 4][e % 4] + b[e / 4][e % 4];
+    __syncthreads();
+  }
+}"""
+    y = np.zeros(64, np.float32)
+    run(source, {"x": X[0], "Y": y}, [("k", (1, 1, 1), (16, 1, 1), ("x", "Y"))])
+    x = X[0][:64].reshape(2, 32)
+    np.testing.assert_array_equal(y.reshape(2, 8, 4), x.reshape(2, 8, 4) + x.reshape(2, 4, 8).transpose(0, 2, 1))
+
+
+def test_reductions_of_groups():
+    source = """#include <cooperative_groups.h>
+#include <cooperative_groups/reduce.h>
+namespace cg = cooperative_groups;
+__global__ void k(const float* x, float* y) {
+  auto tile = cg::tiled_partition<8>(cg::this_thread_block());
+  float most = cg::reduce(tile, x[threadIdx.x], cg::greater<float>()), least = cg::reduce(tile, x[threadIdx.x], cg::less<float>{});
+  unsigned bits = __reduce_and_sync(0xffffffff, threadIdx.x | 6u);
+  y[threadIdx.x] = most - least + bits + (tile.any(threadIdx.x == 9) ? 100 : 0);
+}"""
+    y = np.zeros(64, np.float32)
+    run(source, {"x": X[0], "Y": y}, [("k", (1, 1, 1), (64, 1, 1), ("x", "Y"))])
+    x = X[0][:64].reshape(8, 8)
+    bits = np.array([np.bitwise_and.reduce(np.arange(32 * w, 32 * w + 32) | 6) for w in (0, 1)]).repeat(32)
+    np.testing.assert_allclose(y, (x.max(1) - x.min(1)).repeat(8) + bits + np.where(np.arange(64) // 8 == 1, 100, 0), rtol=1e-5)
+
+
+def test_volatile_by_a_cast():
+    source = """__global__ void k(const float* x, float* y) {
+  __shared__ float s[64];
+  int t = threadIdx.x;
+  s[t] = x[t]; s[t + 32] = 0.f;
+  ((volatile float*)s)[t] += ((volatile float*)s)[t + 16];
+  ((volatile float*)s)[t] += ((volatile float*)s)[t + 8];
+  y[t] = s[t];
+}"""
+    y = np.zeros(32, np.float32)
+    run(source, {"x": X[0], "Y": y}, [("k", (1, 1, 1), (32, 1, 1), ("x", "Y"))])
+    s = np.concatenate([X[0][:32], np.zeros(64, np.float32)])
+    for step in (16, 8):
+        s[:32] = s[:32] + s[step : step + 32]
+    np.testing.assert_allclose(y, s[:32], rtol=1e-6)

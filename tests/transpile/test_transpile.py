@@ -106,6 +106,22 @@ __global__ void k(const float* a, const float* b, float* c, int n) {
   if (t == 0) y[blockIdx.x] = s[0];
 }""",
     ),
+    "volatile parameter of a function with a number for a template argument": (
+        "grid=2;block=64",
+        """template <unsigned B> __device__ void last(volatile float* s, unsigned t) {
+  if (B >= 64) s[t] += s[t + 32];
+  if (B >= 32) s[t] += s[t + 16];
+  s[t] += s[t + 8]; s[t] += s[t + 4]; s[t] += s[t + 2]; s[t] += s[t + 1];
+}
+__global__ void k(const float* x, float* y) {
+  __shared__ float s[64];
+  unsigned t = threadIdx.x;
+  s[t] = x[blockIdx.x * 64 + t];
+  __syncthreads();
+  if (t < 32) last<64>(s, t);
+  if (t == 0) y[blockIdx.x] = s[0];
+}""",
+    ),
     "shared histogram": (
         "grid=2;block=64",
         """__global__ void k(const int* x, int* y, int n) {

@@ -264,7 +264,7 @@ class Assembler:
         if kind.startswith("shfl"):
             return t.Index(sent, t.Call(t.Name(kind), (mine, *args[1:])))
         last = self.block.threads() if kind.startswith("block") else mine
-        return t.Call(t.Name(kind), (sent, last))
+        return t.Call(t.Name(kind), (sent, last, *args[1:]))
 
     # --- loops over threads
 

@@ -18,7 +18,10 @@ _PARTITION = re.compile(r"(?:\w+::)*tiled_partition\s*<\s*(\w+)\s*>$")
 _FULL = t.Literal("0xffffffff")
 _SHUFFLES = ("shfl", "shfl_up", "shfl_down", "shfl_xor")
 _VOTES = ("any", "all", "ballot")
-_COMBINED = {"plus": "__reduce_add_sync", "bit_or": "__reduce_or_sync", "bit_xor": "__reduce_xor_sync"}
+_COMBINED = {
+    "plus": "__reduce_add_sync", "bit_or": "__reduce_or_sync", "bit_xor": "__reduce_xor_sync", "bit_and": "__reduce_and_sync",
+    "greater": "__reduce_max_sync", "less": "__reduce_min_sync", "multiplies": "__reduce_mul_sync",
+}  # fmt: skip
 _UNKNOWN = ("this_grid", "coalesced_threads", "binary_partition", "labeled_partition", "this_multi_grid", "memcpy_async", "this_cluster")
 _PLACES = {"group_index": "blockIdx", "thread_index": "threadIdx", "group_dim": "blockDim", "dim_threads": "blockDim"}
 
@@ -122,6 +125,8 @@ class _Rewriter:
             return t.Call(t.Name(f"__{name}_sync"), (_FULL, *args, *(() if warp else (group.size,))))
         if name in _VOTES and warp:
             return t.Call(t.Name(f"__{name}_sync"), (_FULL, *args))
+        if name in ("any", "all"):
+            return t.Call(t.Name(f"__reduce_{'or' if name == 'any' else 'and'}_sync"), (_FULL, t.Cast("int", t.Binary("!=", args[0], t.Literal("0"))), group.size))
         self.refuse(f"no rule for {name} of a tile")
         raise AssertionError
 
@@ -141,10 +146,11 @@ class _Rewriter:
         """`cg::sync(g)`, `cg::reduce(g, v, cg::plus<T>())` and the like."""
         if name in ("sync", "thread_rank", "group_size"):
             return self.method(group, "size" if name == "group_size" else name, ())
-        if name == "reduce" and len(args) == 2 and group.size == t.Literal("32"):
-            combine = re.sub(r"<.*", "", text.expression(args[1])).rsplit("::", 1)[-1]
+        if name == "reduce" and len(args) == 2 and group.size is not None:
+            combine = re.sub(r"[<({].*", "", text.expression(args[1])).strip().rsplit("::", 1)[-1]
             if combine in _COMBINED:
-                return t.Call(t.Name(_COMBINED[combine]), (_FULL, args[0]))
+                width = () if group.size == t.Literal("32") else (group.size,)
+                return t.Call(t.Name(_COMBINED[combine]), (_FULL, args[0], *width))
         self.refuse(f"no rule for {name} over this group")
         raise AssertionError
 

@@ -137,7 +137,7 @@ class Inliner:
         for p, arg in zip(f.params, args):
             reference = "&" in p.mark
             simple = isinstance(arg, (t.Name, t.Literal))
-            if reference or (simple and p.name not in changed):
+            if reference or (simple and p.name not in changed and "volatile" not in p.type.split()):
                 env[p.name] = arg
                 continue
             name = self.fresh(p.name)

@@ -20,7 +20,7 @@ from .linear import linear_loop
 from .lower import Lowering
 from .peel import peeled
 from .places import Places, named_places
-from .prepare import prepare
+from .prepare import constants, prepare
 from .split import Splitter
 from .strided import turn
 from .sync import BARRIERS, COLLECTIVES, UNSUPPORTED
@@ -62,13 +62,15 @@ def kernel_code(kernel: t.Function, file: t.CudaFile, geometry: Geometry, *, nam
     """The C++ function of a kernel. Raises UnsupportedCuda with line and reason."""
     _refuse_hidden(kernel, file)
     prepared = prepare(kernel, file)
+    fixed, body = constants(prepared)
+    prepared = replace(prepared, body=body)
     body, places = named_places(prepared)
     body = _known(body, geometry)
     prepared = replace(prepared, body=body)
     body, places = _flat_axes(prepared, places, geometry)
     prepared = replace(prepared, body=body)
     returns = returns_of(file)
-    aliases = [s for s in body if _is_alias(s)]
+    aliases = [*(s for s in body if _is_alias(s)), *fixed]
     body = tuple(s for s in body if not _is_alias(s))
     prepared = replace(prepared, body=body)
     line = linear_loop(prepared, places, geometry, _waits)

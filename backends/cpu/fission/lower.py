@@ -29,6 +29,10 @@ class Lowered:
     sent: dict[str, tuple[str, str | None]] = field(default_factory=dict)
 
 
+# What inactive threads count as; the type takes the place of {}.
+_IDLE = {"add": "0", "or": "0", "xor": "0", "and": "{}(-1)", "mul": "{}(1)", "max": "std::numeric_limits<{}>::lowest()", "min": "std::numeric_limits<{}>::max()"}
+
+
 class Lowering:
     def __init__(self, kernel: t.Function, returns: dict[str, str]):
         self.returns = returns
@@ -49,7 +53,8 @@ class Lowering:
         return Lowered(self.body(body), self.sent)
 
     def body(self, body: t.Body) -> t.Body:
-        return tuple(x for s in body for x in self.statement(s))
+        made = [x for s in body for x in self.statement(s)]
+        return tuple(x for i, x in enumerate(made) if not (x is BARRIER and i and made[i - 1] is BARRIER))
 
     def exchanges(self, node: Any) -> bool:
         return any(self.is_exchange(n) or self.volatile_store(n) for n in t.walk((node,)))
@@ -59,7 +64,10 @@ class Lowering:
         return isinstance(n, t.Call) and (t.called(n) in COLLECTIVES or t.called(n) in UNSUPPORTED)
 
     def volatile_store(self, n: Any) -> bool:
-        return isinstance(n, t.Assign) and isinstance(n.target, t.Index) and isinstance(n.target.base, t.Name) and n.target.base.text in self.volatile
+        if not isinstance(n, t.Assign) or not isinstance(n.target, t.Index):
+            return False
+        base = n.target.base
+        return (isinstance(base, t.Name) and base.text in self.volatile) or (isinstance(base, t.Cast) and "volatile" in base.type.split())
 
     def statement(self, s: Any) -> list[t.Stmt]:
         if not self.exchanges(s):
@@ -95,7 +103,7 @@ class Lowering:
         return [replace(s, cond=t.Literal("true"), body=(*ahead, leave, *self.body(s.body)))]
 
     def stored(self, s: t.Evaluate) -> list[t.Stmt]:
-        """`s[i] += e` on volatile memory: everyone computes, then everyone stores."""
+        """`s[i] += e` on volatile memory: everyone sees what was stored before, computes, then stores."""
         if not self.volatile_store(s.value):
             return [s]
         store = s.value
@@ -106,7 +114,7 @@ class Lowering:
             raise UnsupportedCuda(f"line {s.line}: the type of a volatile element cannot be told")
         name = self.fresh("stored")
         keep = t.Declare(type_, (t.Declarator(name, init=value),), (), s.line)
-        return [keep, BARRIER, t.Evaluate(t.Assign("=", store.target, t.Name(name)), s.line), BARRIER]
+        return [BARRIER, keep, BARRIER, t.Evaluate(t.Assign("=", store.target, t.Name(name)), s.line), BARRIER]
 
     def pulled(self, e: Any, line: int) -> tuple[list[t.Stmt], Any]:
         """Exchanges inside an expression: their values are sent in front of it."""
@@ -136,10 +144,9 @@ class Lowering:
             sent = self.send(value, "true" if kind == "all" else "false", ahead, line)
             return t.Call(t.Name(f"@warp_{'ballot' if kind == 'active' else kind}"), (t.Name(sent),))
         kind = WARP_REDUCTIONS[name]
-        if kind not in ("add", "or", "xor"):
-            raise UnsupportedCuda(f"line {line}: no rule for {name}")
-        sent = self.send(args[0], "0", ahead, line)
-        return t.Call(t.Name(f"@warp_{kind}"), (t.Name(sent),))
+        type_ = type_of(args[0], self.declared, self.returns)
+        sent = self.send(args[0], _IDLE[kind].format(type_), ahead, line)
+        return t.Call(t.Name(f"@warp_{kind}"), (t.Name(sent), *args[1:]))
 
     def send(self, value: t.Expr, idle: str | None, ahead: list[t.Stmt], line: int) -> str:
         type_ = "bool" if idle in ("true", "false") else type_of(value, self.declared, self.returns)

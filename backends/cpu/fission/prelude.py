@@ -22,6 +22,8 @@ HEADERS = """#include <algorithm>
 _MATH = ("expf", "logf", "sinf", "cosf", "tanf", "powf", "tanhf", "erff", "exp2f", "log2f", "log1pf", "expm1f", "atanf", "asinf", "acosf",
          "sinhf", "coshf", "asinhf", "acoshf", "atanhf", "cbrtf", "log10f", "erfcf")  # fmt: skip
 
+_COMBINED = {"add": "a + b", "mul": "a * b", "max": "a < b ? b : a", "min": "b < a ? b : a", "and": "a & b", "or": "a | b", "xor": "a ^ b"}
+
 # (names that call for it, text), in the order in which they are printed.
 _PIECES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("max", "min"), """using std::max;
@@ -108,7 +110,7 @@ inline int shfl_xor(int thread, int mask, int width = 32) {
   return source / width > thread / width ? thread : source;
 }
 """),
-    (("warp_ballot", "warp_any", "warp_all", "warp_add", "warp_or", "warp_xor"), """// Over the 32 threads of a thread's warp.
+    (("warp_ballot", "warp_any", "warp_all"), """// Over the 32 threads of a thread's warp.
 inline unsigned warp_ballot(const bool* flags, int thread) {
   unsigned bits = 0;
   for (int lane = 0; lane < 32; ++lane) bits |= unsigned(flags[thread / 32 * 32 + lane]) << lane;
@@ -116,25 +118,19 @@ inline unsigned warp_ballot(const bool* flags, int thread) {
 }
 inline int warp_any(const bool* flags, int thread) { return warp_ballot(flags, thread) != 0; }
 inline int warp_all(const bool* flags, int thread) { return warp_ballot(flags, thread) == 0xffffffffu; }
-template <class T>
-inline T warp_add(const T* values, int thread) {
-  T sum = 0;
-  for (int lane = 0; lane < 32; ++lane) sum += values[thread / 32 * 32 + lane];
-  return sum;
-}
-template <class T>
-inline T warp_or(const T* values, int thread) {
-  T bits = 0;
-  for (int lane = 0; lane < 32; ++lane) bits |= values[thread / 32 * 32 + lane];
-  return bits;
-}
-template <class T>
-inline T warp_xor(const T* values, int thread) {
-  T bits = 0;
-  for (int lane = 0; lane < 32; ++lane) bits ^= values[thread / 32 * 32 + lane];
-  return bits;
+"""),
+    (("warp_add", "warp_mul", "warp_max", "warp_min", "warp_and", "warp_or", "warp_xor"), """// The values of a thread's segment of `width` lanes, combined.
+template <class T, class Combine>
+inline T warp_combined(const T* values, int thread, int width, Combine combine) {
+  const T* first = values + thread / width * width;
+  T result = first[0];
+  for (int lane = 1; lane < width; ++lane) result = combine(result, first[lane]);
+  return result;
 }
 """),
+    *(((f"warp_{name}",), f"""template <class T>
+inline T warp_{name}(const T* values, int thread, int width = 32) {{ return warp_combined(values, thread, width, [](T a, T b) {{ return T({combined}); }}); }}
+""") for name, combined in _COMBINED.items()),
     (("block_count", "block_any", "block_all"), """// Over all threads of the block.
 inline int block_count(const bool* flags, int threads) { return static_cast<int>(std::count(flags, flags + threads, true)); }
 inline int block_any(const bool* flags, int threads) { return block_count(flags, threads) > 0; }

@@ -12,6 +12,9 @@ from ....frontend.cuda import tree as t
 from . import spelling
 from .inline import Inliner
 from .sync import Synchronising
+from .types import plain
+
+_WHOLE = frozenset(("int", "unsigned", "unsigned int", "size_t", "int32_t", "uint32_t", "int64_t", "long", "short", "auto"))
 
 
 def prepare(kernel: t.Function, file: t.CudaFile) -> t.Function:
@@ -20,7 +23,30 @@ def prepare(kernel: t.Function, file: t.CudaFile) -> t.Function:
     body = Names({p.name for p in kernel.params}).unique(body)
     sync = Synchronising(file)
     body = Inliner(file, sync).expand(kernel, body)
+    body = Names({p.name for p in kernel.params}).unique(body)  # a function may use one name in several scopes
     return replace(kernel, body=flattened(body))
+
+
+def constants(kernel: t.Function) -> tuple[list[t.Declare], t.Body]:
+    """Whole-number constants, which extents of arrays may name, and the body without them: `const int BK = 8;`."""
+    known = {p.name for p in kernel.params} | {d.name for n in t.walk(kernel.body) if isinstance(n, t.Declare) for d in n.declarators}
+    found: list[t.Declare] = []
+    for n in t.walk(kernel.body):
+        if isinstance(n, t.Declare) and _is_constant(n, known):
+            found.append(n)
+            known.discard(n.declarators[0].name)
+    gone = {s.declarators[0].name for s in found}
+    return found, t.rewrite(kernel.body, lambda n: () if isinstance(n, t.Declare) and n.declarators[0].name in gone else n)
+
+
+def _is_constant(s: t.Declare, known: set[str]) -> bool:
+    if len(s.declarators) != 1 or not {"const", "constexpr"} & set(s.qualifiers) or "__shared__" in s.qualifiers:
+        return False
+    d = s.declarators[0]
+    if d.init is None or d.extents or d.mark or d.form != "=" or plain(s.type) not in _WHOLE:
+        return False
+    pure = all(isinstance(n, (t.Literal, t.Name, t.Binary, t.Unary)) for n in t.walk((d.init,)))
+    return pure and not t.names((d.init,)) & (known | {"threadIdx", "blockIdx", "blockDim", "gridDim"})
 
 
 def scalars(body: t.Body) -> t.Body:

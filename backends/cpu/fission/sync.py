@@ -15,7 +15,7 @@ SHUFFLES = {
 VOTES = {"__ballot_sync": "ballot", "__any_sync": "any", "__all_sync": "all", "__activemask": "active"}
 WARP_REDUCTIONS = {
     "__reduce_add_sync": "add", "__reduce_max_sync": "max", "__reduce_min_sync": "min", "__reduce_and_sync": "and",
-    "__reduce_or_sync": "or", "__reduce_xor_sync": "xor",
+    "__reduce_or_sync": "or", "__reduce_xor_sync": "xor", "__reduce_mul_sync": "mul",
 }  # fmt: skip
 COLLECTIVES = frozenset((*COUNTS, *SHUFFLES, *VOTES, *WARP_REDUCTIONS))
 UNSUPPORTED = {
