@@ -15,10 +15,10 @@ from ...evaluation.suites.record import Record
 
 MOST_ANSWER = 4 << 20
 MOST_CODE = 512 << 10
-_THOUGHT = re.compile(r"<(think|thinking|reasoning|scratchpad)>.*?</\1>", re.S | re.I)
-_FENCE = re.compile(r"^[ \t>]*(?P<mark>`{3,}|~{3,})[ \t]*(?P<language>[\w+#.-]*)[^\n]*\n(?P<code>.*?)(?:^[ \t>]*(?P=mark)[ \t]*$|\Z)", re.S | re.M)
-_TAG = re.compile(r"<(cpu|cpp|c|c\+\+|code|answer)>\s*\n?(.*?)</\1>", re.S | re.I)
-_CODE_LINE = re.compile(r"^\s*(#\s*(include|define|pragma)|extern\s+\"C\"|(static\s+|inline\s+)*(void|float|double|int|auto|template)\b[\w\s*<>,&]*\()", re.M)
+_THOUGHT = re.compile(r"<(think|thinking|reasoning|scratchpad)>", re.I)
+_FENCE = re.compile(r"^[ \t>]*(?P<mark>`{3,60}|~{3,60})[ \t]*(?P<language>[\w+#.-]*)[^\n]*\n(?P<code>.*?)(?:^[ \t>]*(?P=mark)[ \t]*$|\Z)", re.S | re.M)
+_TAG = re.compile(r"<(cpu|cpp|c|c\+\+|code|answer)>", re.I)
+_CODE_LINE = re.compile(r"^[ \t]*(#[ \t]*(include|define|pragma)\b|extern[ \t]+\"C\"|((static|inline)\s{1,9}){0,3}(void|float|double|int|auto|template)\b[\w\s*<>,&]{0,300}\()", re.M)
 _FOREIGN = re.compile(r"__global__|<<<")
 
 
@@ -34,8 +34,10 @@ def extract(text: str, record: Record) -> Extracted:
     """The code of an answer to a record."""
     notes: list[str] = []
     text = text[:MOST_ANSWER].replace("\r\n", "\n")
-    if _THOUGHT.search(text):
-        text = _THOUGHT.sub("", text)
+    thoughts = _between(_THOUGHT, text)
+    if thoughts:
+        ends = [0, *(end for _, end, _ in thoughts)]
+        text = "".join(text[a:b] for a, b in zip(ends, [*(start for start, _, _ in thoughts), len(text)]))
         notes.append("thoughts left out")
     blocks = _blocks(text, notes)
     if not blocks:
@@ -52,7 +54,7 @@ def _blocks(text: str, notes: list[str]) -> list[str]:
         if not re.search(r"^[ \t>]*(`{3,}|~{3,})[ \t]*\Z", text.rstrip(), re.M) and text.count("```") % 2:
             notes.append("the last fence is not closed")
         return fenced
-    tagged = [m[2] for m in _TAG.finditer(text) if m[2].strip()]
+    tagged = [inside for _, _, inside in _between(_TAG, text) if inside.strip()]
     if tagged:
         notes.append("taken from tags")
         return tagged
@@ -65,6 +67,20 @@ def _blocks(text: str, notes: list[str]) -> list[str]:
         notes.append("no fence: from the first line of code on")
         return [bare]
     return []
+
+
+def _between(opening: re.Pattern, text: str) -> list[tuple[int, int, str]]:
+    """(start, end, what is inside) of each element that is opened and closed, in one pass over the text."""
+    found, at, low, unclosed = [], 0, text.lower(), set()
+    while match := opening.search(text, at):
+        at, closing = match.end(), f"</{match[1].lower()}>"
+        end = -1 if closing in unclosed else low.find(closing, at)
+        if end < 0:
+            unclosed.add(closing)
+            continue
+        found.append((match.start(), end + len(closing), text[at:end]))
+        at = end + len(closing)
+    return found
 
 
 def _from_json(text: str) -> str:

@@ -1,6 +1,7 @@
 """C text comes in, what its functions are called and take, and which arguments they write, goes out.
 
-A reader of declarations only: it finds function definitions by their shape in the text, with comments and strings blanked.
+A reader of declarations only: it finds function definitions by their shape in the text, with comments and strings blanked. Its time grows
+with the text's length, whatever stands in it.
 """
 
 from __future__ import annotations
@@ -8,9 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.S)
+_COMMENT = re.compile(r'//[^\n]*|/\*.*?(?:\*/|\Z)|"(?:\\.|[^"\\\n])*"', re.S)
 _NOT_FUNCTIONS = {"if", "for", "while", "switch", "return", "sizeof", "do", "else"}
-_DEFINITION = re.compile(r"(?:^|[;}\n])\s*((?:[A-Za-z_][\w:<>]*[\s*&]+)+)([A-Za-z_]\w*)\s*\(([^(){};]*)\)\s*(?:noexcept\s*)?\{")
+_DEFINITION = re.compile(
+    r"(?:^|[;}\n])[ \t\r]*((?:[A-Za-z_][\w:<>]*[\s*&]+){1,12})([A-Za-z_]\w*)\s*\(((?:[^(){};]|\([^(){};]*\))*)\)\s*(?:noexcept\s*)?\{"
+)
+_MOST_INDEX = 4000  # characters between the brackets of an index
 DTYPES = {
     "float": "float32", "double": "float64", "int": "int32", "int32_t": "int32", "signed int": "int32", "int64_t": "int64",
     "long long": "int64", "long": "int64", "int8_t": "int8", "signed char": "int8", "uint8_t": "uint8", "unsigned char": "uint8",
@@ -81,7 +85,7 @@ def _stores(body: str, name: str) -> bool:
     if re.search(rf"\*\s*{name}\s*[-+*/]?=(?!=)", body):
         return True
     for match in re.finditer(rf"(?<![\w.]){re.escape(name)}\s*\[", body):
-        end = _closing(body, match.end() - 1, "[", "]")
+        end = _closing(body[: match.end() + _MOST_INDEX], match.end() - 1, "[", "]")
         if re.match(r"\s*([-+*/%&|^]|<<|>>)?=(?!=)", body[end:]):
             return True
     return False
@@ -104,6 +108,6 @@ def _parameters(text: str) -> tuple[CParameter, ...]:
 
 def _parameter(text: str) -> CParameter:
     pointer = "*" in text or "[" in text
-    words = re.sub(r"\b(?:const|restrict|__restrict__|__restrict|volatile|struct)\b|\[[^]]*\]|[*&]", " ", text).split()
+    words = re.sub(r"\b(?:const|restrict|__restrict__|__restrict|volatile|struct)\b|\[[^]]*\]|[*&()]", " ", text).split()
     name = words[-1] if len(words) > 1 else ""
     return CParameter(name, DTYPES.get(" ".join(words[:-1]), ""), pointer)

@@ -3,6 +3,7 @@
 import pytest
 from warploom.agents.evaluate.extract import MOST_CODE, extract
 from warploom.evaluation.signature import Argument
+from warploom.evaluation.suites.c_source import functions
 from warploom.evaluation.suites.record import Record
 
 RECORD = Record(
@@ -23,6 +24,7 @@ FORMS = {
     "thoughts first": f"<think>```c\nint wrong;\n```</think>\n```c\n{CODE}```",
     "usage after": f"```c\n{CODE}```\nUse it:\n```c\nadd(a, b);\n```",
     "the CUDA again": "```cuda\n__global__ void add(float* x, float* y) { y[0] = x[0]; }\n```\n" + f"```c\n{CODE}```",
+    "arrays of rows": "```c\n" + CODE.replace("float* x, float* y", "float (*x)[4], float (*y)[4]") + "```",
     "another name": "```c\n" + CODE.replace("add", "my_add") + "```",
 }
 
@@ -30,7 +32,9 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_forms(form):
     found = extract(FORMS[form], RECORD)
-    assert found.code.strip() == CODE.replace("add", "my_add" if form == "another name" else "add").strip(), found
+    rows = CODE.replace("float* x, float* y", "float (*x)[4], float (*y)[4]")
+    wanted = rows if form == "arrays of rows" else CODE.replace("add", "my_add" if form == "another name" else "add")
+    assert found.code.strip() == wanted.strip() and functions(found.code)[-1].pointers == 2, found
 
 
 def test_blocks_that_belong_together():
@@ -43,6 +47,19 @@ def test_blocks_that_belong_together():
 @pytest.mark.parametrize("text", ["", "I cannot do that.", "```\n```", "<think>" * 1000, "{" * 50_000, "`" * 100_000])
 def test_no_code(text):
     assert not extract(text, RECORD).code.strip()
+
+
+ENDLESS = {
+    "lines": "\n" * 400_000, "words": "void\n" * 80_000, "openings": "void f(\n" * 50_000, "thoughts": "<think>" * 60_000 + "</reasoning>", "tags": "<cpu>\n" * 66_000 + "</cpp>",
+    "comments": "/*" * 200_000, "indices": "void add(float* x, float* y) {" + "y[" * 200_000, "fences": "```\n````\n" * 44_000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_long_answers_that_never_close_what_they_open(kind):
+    """Time grows with the length of an answer, not with its square: these would take minutes to hours."""
+    for text in (ENDLESS[kind], f"```c\n{ENDLESS[kind]}\n```"):
+        assert len(extract(text, RECORD).code) <= len(text)
 
 
 def test_a_megabyte():

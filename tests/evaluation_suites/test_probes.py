@@ -59,6 +59,18 @@ def test_bits_made_of_an_exact_sum_are_no_excuse(judge, tmp_path):
     assert Scorer(judge).score(one, ones).verdict == "hollow"
 
 
+def test_records_whose_output_is_one_value(judge, tmp_path):
+    """Zeros are hollow there, too; another constant is a wrong result, for the right one is a constant itself. One of them takes no input."""
+    ones = "void work(float* x, float* y) {\n  for (int32_t i = 0; i < 360; ++i) y[i] = x[i] / x[i];\n}\n"
+    none = {**RECORDS[0], "c_code": "void work(float* y) {\n  for (int32_t i = 0; i < 360; ++i) y[i] = 12.0f;\n}\n", "ir_code": "", "input_shape": [], "output_shape": [[360]]}
+    (tmp_path / "Two.json").write_text(json.dumps([{**RECORDS[0], "c_code": ones}, none]))
+    first, second = read_suite(tmp_path).records
+    assert Scorer(judge).score(first, ones.replace("x[i] / x[i]", "0")).verdict == "hollow"
+    assert Scorer(judge).score(first, ones.replace("x[i] / x[i]", "-1")).verdict == "wrong-result"
+    right = [np.full(360, 12, np.float32)]
+    assert "an input copied" not in [p.name for p in probes(second, [([], right)])]
+
+
 def test_the_command(tmp_path, capsys):
     from warploom.agents.evaluate.command import EvalRequest, run_eval
 
