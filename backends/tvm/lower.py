@@ -16,6 +16,7 @@ import numpy as np
 from .errors import Untranslated
 from .library import build, ffi, gpu, relax, tirx, tvm
 from .scalar import HELPERS
+from .translate import PADDED
 
 ARCH = "sm_80"
 _LIMITS = {
@@ -23,6 +24,7 @@ _LIMITS = {
 }  # fmt: skip
 _GRID = {"blockIdx.x": 0, "blockIdx.y": 1, "blockIdx.z": 2}
 _BLOCK = {"threadIdx.x": 0, "threadIdx.y": 1, "threadIdx.z": 2}
+_OPAQUE = 8
 _SHARED = "tirx.use_dyn_shared_memory"
 
 
@@ -56,7 +58,7 @@ def lower(module: Any, outputs: Sequence[str]) -> Lowered:
     out = Lowered(functions={v.name_hint: f.script(show_meta=False) for v, f in _functions(fused)})
     target = tvm.target.Target({"kind": "cuda", "arch": ARCH, **_LIMITS}).with_host("llvm")
     calls = _calls(fused, outputs)
-    made = {v.name_hint: _Function(v.name_hint, _scheduled(f, target, out.rules, v.name_hint), target) for v, f in _functions(fused)}
+    made = {v.name_hint: _made(f, target, out.rules, v.name_hint) for v, f in _functions(fused)}
     for name, args, types in calls:
         function = made[name]
         out.buffers.update(zip(args, types))
@@ -73,8 +75,11 @@ def lower(module: Any, outputs: Sequence[str]) -> Lowered:
 
 def _fused(module: Any) -> Any:
     passes = relax.transform
-    steps = [passes.AnnotateTIROpPattern(), passes.FuseOps(), passes.FuseTIR(), passes.DeadCodeElimination()]
-    return tvm.transform.Sequential(steps)(module)
+    module = passes.AnnotateTIROpPattern()(module)
+    for v, function in list(_functions(module)):
+        if v.name_hint.startswith(PADDED):
+            module[v] = function.with_attr("op_pattern", _OPAQUE)
+    return tvm.transform.Sequential([passes.FuseOps(), passes.FuseTIR(), passes.DeadCodeElimination()])(module)
 
 
 def _functions(module: Any) -> Iterator[tuple[Any, Any]]:
@@ -154,19 +159,34 @@ def _type(t: Any) -> tuple[str, list[int]]:
 
 
 # ------------------------------------------------------------------------------------------------ one function
-def _scheduled(function: Any, target: Any, rules: dict[str, str], name: str) -> Any:
-    """Under the first rule of dlight that applies. Loops stay loops: unrolled text is unreadable, and a compiler unrolls by itself."""
+def _made(function: Any, target: Any, rules: dict[str, str], name: str) -> _Function:
+    """Under the first rule of dlight that applies and whose result TVM lowers."""
+    refused = ""
     for rule in (gpu.Matmul(), gpu.GEMV(), gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback()):
+        scheduled = _scheduled(rule, function, target)
+        if scheduled is None:
+            continue
         try:
-            with target:
-                made = rule.apply(function, target, False)
-        except (AssertionError, RuntimeError, ValueError, IndexError, TypeError, AttributeError):
-            continue  # a rule that trips over a program does not apply to it
-        if made is not None:
-            rules[name] = type(rule).__name__
-            schedule = made[0] if isinstance(made, list) else made
-            return ffi.structural_map(schedule.mod["main"], [(tirx.For, _rolled)])
-    raise Untranslated(f"dlight has no schedule for {name}")
+            made = _Function(name, scheduled, target)
+        except Untranslated as error:
+            refused = error.message
+            continue
+        rules[name] = type(rule).__name__
+        return made
+    raise Untranslated(refused or f"dlight has no schedule for {name}")
+
+
+def _scheduled(rule: Any, function: Any, target: Any) -> Any | None:
+    """Loops stay loops: unrolled text is unreadable, and a compiler unrolls by itself. None where the rule does not apply, or trips."""
+    try:
+        with target:
+            made = rule.apply(function, target, False)
+    except (AssertionError, RuntimeError, ValueError, IndexError, TypeError, AttributeError):
+        return None
+    if made is None:
+        return None
+    schedule = made[0] if isinstance(made, list) else made
+    return ffi.structural_map(schedule.mod["main"], [(tirx.For, _rolled)])
 
 
 def _rolled(loop: Any) -> Any:
@@ -224,7 +244,8 @@ class _Function:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[-1][:200]
+    lines = [x.strip() for x in str(error).splitlines() if x.strip(" ^~|")]
+    return (lines or ["no message"])[-1][:200]
 
 
 def _printed(module: Any, target: Any) -> str:

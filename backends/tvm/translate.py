@@ -21,6 +21,8 @@ from .scalar import Scalars, cast, constant, dtype_of
 
 Made = Sequence[Any]
 """Tensors of a node's outputs, in order."""
+PADDED = "padded"
+"""How functions are called that other kernels must not take in."""
 
 
 def translate(graph: Graph, helpers: bool = False) -> Any:
@@ -35,12 +37,21 @@ def translate(graph: Graph, helpers: bool = False) -> Any:
         with builder.dataflow():
             for node in graph.nodes:
                 names = list(dict.fromkeys(operands(node.op)))
-                made = builder.emit_te(_expression(node, names, types, helpers), *(values[n] for n in names), primfunc_name_hint=_hint(node))
+                given = {n: values[n] for n in names}
+                if isinstance(node.op, Conv) and (pad := _padding(node, types)) is not None:
+                    given[node.op.x] = builder.emit_te(pad, given[node.op.x], primfunc_name_hint=PADDED)
+                made = builder.emit_te(_expression(node, names, types, helpers), *given.values(), primfunc_name_hint=_hint(node))
                 parts = [made] if len(node.outputs) == 1 else [builder.emit(relax.TupleGetItem(made, k)) for k in range(len(node.outputs))]
                 values.update({v.name: part for v, part in zip(node.outputs, parts)})
             result = builder.emit_output(relax.Tuple([values[name] for name in wanted]))
         builder.emit_func_output(result)
     return builder.get()
+
+
+def _padding(node: Node, types: Mapping[str, TensorType]) -> Callable[..., Any] | None:
+    op = node.op
+    assert isinstance(op, Conv)
+    return _padded(op, _sizes(node.outputs[0].type.shape)[2:], _sizes(types[op.w].shape)[2:], types[op.x].dtype)
 
 
 def _type(t: TensorType) -> Any:
@@ -226,40 +237,58 @@ def _summed(n: _Nest, at: Callable[..., Any], axes: list[Any], wide: str) -> Mad
 
 
 def _conv(n: _Nest) -> Made:
+    """Of an input that `_padded` has made whole: every tap lies inside."""
     op: Conv = n.op
     (x, x_type), (w, w_type) = n.given[op.x], n.given[op.w]
-    plane, taps = [int(d) for d in x.shape[2:]], [int(d) for d in w.shape[2:]]
+    taps = [int(d) for d in w.shape[2:]]
     per_out, per_in = int(n.shape[1]) // op.groups, int(x.shape[1]) // op.groups
     wide = _accumulator(n.dtype)
     channel, kernel = _axis(per_in, "c"), [_axis(t, f"r{k}") for k, t in enumerate(taps)]
 
     def at(b: Any, o: Any, *i: Any) -> Any:
         group = tirx.floordiv(o, _whole(per_out)) if op.groups > 1 else _whole(0)
-        place, inside = _under(op, i, kernel, plane)
         within = tirx.floormod(o, _whole(per_out)) if op.groups > 1 else o
-        weight = (group * per_in + channel, within, *kernel) if op.transposed else (o, channel, *kernel)
-        value = x[(b, group * per_in + channel, *place)]
-        if inside:
-            value = tirx.if_then_else(tirx.all(*inside), value, constant(0, x_type))
-        return cast(value, x_type, wide) * cast(w[weight], w_type, wide)
+        if op.transposed:
+            place = [p + (t - 1) * d - k * d for p, k, t, d in zip(i, kernel, taps, op.dilation)]
+            weight = (group * per_in + channel, within, *kernel)
+        else:
+            place = [p * s + k * d for p, k, s, d in zip(i, kernel, op.stride, op.dilation)]
+            weight = (o, channel, *kernel)
+        return cast(x[(b, group * per_in + channel, *place)], x_type, wide) * cast(w[weight], w_type, wide)
 
     return _summed(n, at, [channel, *kernel], wide)
 
 
-def _under(op: Conv | Window, at: Sequence[Any], taps: Sequence[Any], plane: Sequence[int]) -> tuple[list[Any], list[Any]]:
-    """Where in the input each tap of an output position lies, and the conditions under which it lies inside."""
-    place, inside = [], []
-    for i, tap, stride, padding, dilation, extent in zip(at, taps, op.stride, op.padding, op.dilation, plane):
-        if isinstance(op, Conv) and op.transposed:
-            reach = i + padding - tap * dilation
-            where = tirx.floordiv(reach, _whole(stride)) if stride > 1 else reach
-            if stride > 1:
-                inside.append(tirx.EQ(tirx.floormod(reach, _whole(stride)), _whole(0)))
-        else:
-            where = i * stride + tap * dilation - padding
-        place.append(where)
-        inside += [tirx.GE(where, _whole(0)), tirx.LT(where, _whole(extent))]
-    return place, inside
+def _padded(op: Conv, out: Sequence[int], taps: Sequence[int], dtype: str) -> Callable[..., Any] | None:
+    """The input of a convolution with zeros around it, and between its elements where it is transposed; None where it needs none. A kernel of
+    its own: dlight may load under a condition what the condition forbids."""
+    if not op.transposed and not any(op.padding):
+        return None
+    reach = [(t - 1) * d for t, d in zip(taps, op.dilation)]
+    apart = op.stride if op.transposed else (1,) * len(taps)
+    before = [r - p for r, p in zip(reach, op.padding)] if op.transposed else list(op.padding)
+    plane = [o + r if op.transposed else (o - 1) * s + r + 1 for o, r, s in zip(out, reach, op.stride)]
+
+    def run(x: Any) -> Any:
+        extents = [int(d) for d in x.shape[2:]]
+
+        def at(b: Any, c: Any, *i: Any) -> Any:
+            inside, place = [], []
+            for p, first, step, extent in zip(i, before, apart, extents):
+                from_first = p - first
+                inside += [tirx.GE(from_first, _whole(0)), tirx.LT(from_first, _whole((extent - 1) * step + 1))]
+                inside += [tirx.EQ(tirx.floormod(from_first, _whole(step)), _whole(0))] if step > 1 else []
+                place.append(tirx.floordiv(from_first, _whole(step)) if step > 1 else from_first)
+            return tirx.if_then_else(tirx.all(*inside), x[(b, c, *place)], constant(0, dtype))
+
+        return te.compute([*x.shape[:2], *map(_whole, plane)], at, name=PADDED)
+
+    return run
+
+
+def _under(op: Window, at: Sequence[Any], taps: Sequence[Any]) -> list[Any]:
+    """Where in the input each tap of a window lies."""
+    return [i * stride + tap * dilation - padding for i, tap, stride, padding, dilation in zip(at, taps, op.stride, op.padding, op.dilation)]
 
 
 def _window(n: _Nest) -> Made:
@@ -271,14 +300,17 @@ def _window(n: _Nest) -> Made:
     covered = all(p == 0 and (int(o) - 1) * s + (k - 1) * d < e for p, o, s, k, d, e in zip(op.padding, n.shape[-rank:], op.stride, op.size, op.dilation, plane))
 
     def at(*i: Any) -> tuple[list[Any], Any]:
-        place, _ = _under(op, i[len(i) - rank :], taps, plane)
+        place = _under(op, i[len(i) - rank :], taps)
         position: Any = _whole(0)
         for extent, where in zip(plane, place):
             position = position * _whole(extent) + where
         return [n.given[name][0][(*i[: len(i) - rank], *place)] for name in op.inputs], position
 
     def inside(*i: Any) -> Any:
-        return None if covered else tirx.all(*_under(op, i[len(i) - rank :], taps, plane)[1])
+        if covered:
+            return None
+        bounds = zip(_under(op, i[len(i) - rank :], taps), plane)
+        return tirx.all(*(c for where, extent in bounds for c in (tirx.GE(where, _whole(0)), tirx.LT(where, _whole(extent)))))
 
     return _folded(n, op.monoid, op.inputs, at, taps, inside)
 
