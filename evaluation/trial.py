@@ -23,6 +23,7 @@ from .workers import Maker
 
 KEEP_BYTES = 1 << 30
 FEW = 10
+FEWEST, LONG = 6, 6  # so many cases at least, although they take so many times the budget
 QUICK_S = 0.05
 CANDIDATE_S = 10.0
 
@@ -81,7 +82,7 @@ class Cases:
             got = self.reference.receive("case", 120.0)
             if not isinstance(got, str):
                 self.spent += got.seconds
-            more = at + 1 < len(queue) and (at + 1 < least or self.spent < self.budget_s)
+            more = at + 1 < len(queue) and (at + 1 < (least if self.spent < LONG * self.budget_s else FEWEST) or self.spent < self.budget_s)
             if more:
                 self._ask(queue[at + 1])
             if isinstance(got, str):

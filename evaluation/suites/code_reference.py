@@ -155,6 +155,8 @@ class CodeReference:
             flat = [o.size > 1 and bool((o == o.reshape(-1)[0]).all() or not np.isfinite(o).any()) for o in outputs]
             zero = [o.size == 1 and float(o.reshape(-1)[0]) == 0 for o in floats]
             scored.append((round(sum(lost), 2) + sum(flat) + sum(zero) + 0.5 * self.doubtful, number, name))
+            if scored[-1][0] == 0:
+                break  # none can say more
         if not scored:
             raise CannotJudge("its C side fails on every kind of inputs tried")
         return min(scored)[2]
@@ -210,7 +212,8 @@ class CodeReference:
         started = time.perf_counter()
         self.single(inputs)
         self.seconds = time.perf_counter() - started
-        if self._oracle is not None:
+        self.dear = self.seconds > NOISE_S
+        if self._oracle is not None and not self.dear:
             started = time.perf_counter()
             self.exact(inputs, 13)
             self.dear = time.perf_counter() - started > NOISE_S
