@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ..ir.diagnostic import Unreadable
 from ..ir.version import VERSION
 from .coverage import covered, of_benchmark, of_rows
 from .export import PAIRS, REJECTS, read_rows, unpacked
@@ -29,8 +30,11 @@ def write_card(folder: Path, beside: Path | None = None) -> dict[str, Any]:
     Raises Unreadable."""
     rows = [unpacked(r) for r in read_rows(folder)]
     rejects = read_rows(folder, REJECTS)
-    plots = _plots(rows, rejects)
-    facts = _facts(folder, rows, rejects, beside, list(plots))
+    try:
+        plots = _plots(rows, rejects)
+        facts = _facts(folder, rows, rejects, beside, list(plots))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Unreadable(f"{folder / PAIRS} has a corrupted row: {type(error).__name__}: {error}") from None
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     text = environment.get_template("card.md.j2").render(facts)
     path = folder / "README.md"

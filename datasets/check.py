@@ -13,24 +13,26 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from ..backends.emulator.isolate import in_child
 from ..backends.emulator.numpy_text import evaluate
 from ..ir.diagnostic import MissingTool, Unreadable, WarploomError
 from .export import read_rows, unpacked
 from .program import Array
-from .record import SCHEMA
+from .record import SCHEMA, Pair
 from .reference import differs
 from .run_sides import SHORT_US, time_c
 
 SAMPLE = 20
 _SECONDS = 120
+_COMPILERS = ("g++", "gcc", "c++", "cc", "clang", "clang++")
 _COLUMNS = (
     "id", "family", "split", "category", "graph", "cuda_source", "cuda_launches", "cuda_strategy", "buffers", "c_source", "c_entry", "c_args", "c_compile",
     "c_strategy", "inputs", "outputs", "verdicts", "times", "license", "provenance",
@@ -83,13 +85,12 @@ def check(folder: Path, sample: int = SAMPLE, seed: int = 0, race: bool = False)
     turn. Raises Unreadable, MissingTool."""
     rows = read_rows(folder)
     faults: list[Fault] = _schema(rows)
-    good = []
+    good: list[dict[str, Any]] = []
     for row in rows:
-        try:
-            good.append(unpacked(row))
-        except Unreadable as error:
-            faults.append(Fault(str(row.get("id")), error.message))
-    faults += [Fault(r["id"], w) for r in good for w in _static(r)] + _together(good)
+        found, whole = _read(row)
+        faults += [Fault(str(row.get("id")), w) for w in found]
+        good += [whole] if whole is not None else []
+    faults += _together(good)
     rng = np.random.Generator(np.random.PCG64(seed))
     chosen = good if not sample or sample >= len(good) else [good[k] for k in sorted(rng.choice(len(good), sample, replace=False))]
     if shutil.which("g++") is None:
@@ -97,8 +98,33 @@ def check(folder: Path, sample: int = SAMPLE, seed: int = 0, race: bool = False)
     nvcc = shutil.which("nvcc")
     raced: list[Raced] = []
     for row in chosen:
-        faults += [Fault(row["id"], w) for w in _run(row, nvcc, raced if race else None)]
+        faults += [Fault(row["id"], w) for w in _guarded(lambda r=row: _run(r, nvcc, raced if race else None))]
     return Report(len(rows), len(chosen), nvcc is not None, tuple(faults), tuple(raced))
+
+
+def _read(row: dict[str, Any]) -> tuple[list[str], dict[str, Any] | None]:
+    """What a row alone shows to be wrong; and the row with its structures, None where it cannot be read."""
+    try:
+        whole = unpacked(row)
+        Pair.model_validate({k: whole.get(k) for k in Pair.model_fields})
+    except Unreadable as error:
+        return [error.message], None
+    except ValidationError as error:
+        first = error.errors()[0]
+        return [f"the row is corrupted: {'.'.join(map(str, first['loc']))}: {first['msg']}"], None
+    found = _guarded(lambda: _static(whole))
+    return found, None if any(w.startswith(_CORRUPTED) for w in found) else whole
+
+
+_CORRUPTED = "the row is corrupted"
+
+
+def _guarded(work: Callable[[], list[str]]) -> list[str]:
+    """What `work` finds; a structure without its fields is a finding too."""
+    try:
+        return work()
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OSError) as error:
+        return [f"{_CORRUPTED}: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"]
 
 
 def _schema(rows: Sequence[dict[str, Any]]) -> list[Fault]:
@@ -148,6 +174,8 @@ def _run(row: dict[str, Any], nvcc: str | None, raced: list[Raced] | None = None
         faults = _nvcc(row, nvcc, folder) if nvcc else []
         (folder / "source.cpp").write_text(row["c_source"])
         command = row["c_compile"].format(source="source.cpp", library="./library.so").split()
+        if not command or command[0] not in _COMPILERS:
+            return [*faults, f"the command of the C side is no compiler's: {row['c_compile'][:80]}"]
         failed = _compiler(command, folder)
         if failed:
             return [*faults, f"the C side does not compile: {failed}"]

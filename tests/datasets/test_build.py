@@ -56,6 +56,29 @@ def test_the_check_sees_a_changed_source(made, tmp_path):
     assert "does not compile" in check(tmp_path, 0).faults[0].what
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"cuda_launches": "null"}, {"cuda_launches": '[{"kernel": "k"}]'}, {"buffers": '[{"name": "x"}]'}, {"c_source": None}, {"inputs": "{}"}, {"outputs": "[3]"},
+        {"c_args": '[{"name": 3}]'}, {"family": None}, {"inputs": '{"cases": [{}]}'}, {"c_compile": "{"}, {"c_compile": "rm -rf {source}"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_corrupted_row_is_a_fault_of_that_row(made, tmp_path, changed):
+    rows = read_rows(made)
+    pq.write_table(pa.Table.from_pylist([{**rows[0], **changed}, rows[1]]), tmp_path / "pairs.parquet")
+    report = check(tmp_path, 0)
+    assert {f.id for f in report.faults} == {rows[0]["id"]}
+    assert all("\n" not in f.what for f in report.faults)
+
+
+def test_a_card_of_a_corrupted_row_is_one_line(made, tmp_path, capsys):
+    pq.write_table(pa.Table.from_pylist([{**read_rows(made)[0], "times": "{}"}]), tmp_path / "pairs.parquet")
+    shutil.copy(made / "rejects.parquet", tmp_path)
+    assert run_card(str(tmp_path), None, True) == 2
+    assert "corrupted" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
 def test_other_forms_and_the_card(made):
     records = json.loads((made / "hpctranseval.json").read_text())
     assert {"op_name", "c_code", "cuda_code", "ir_code", "input_shape", "output_shape", "op_args"} <= set(records[0])
