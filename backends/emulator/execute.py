@@ -141,6 +141,7 @@ def build(
     given = [f"-D{d}" for d in defines] + [f"-I{folder}" for folder in include]
     base = [
         "-std=gnu++17",
+        *(() if any(f.startswith("-O") for f in flags) else ("-O2",)),
         "-march=native",
         "-fopenmp",
         "-fvisibility=hidden",

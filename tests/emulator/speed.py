@@ -1,0 +1,217 @@
+"""How fast the emulator is, in one interleaved run: barrier switches against a prototype, threads without barriers, turnaround, `--check`.
+
+    python -m tests.emulator.speed [--prototype FOLDER] [--out FILE.json] [--rounds 7] [--no-check]
+
+FOLDER has the prototype's `cudaemu.h`. Switches and threads are per second and core; `--check` is one order against a plain run, over the
+right kernels of the planted-bugs corpus and three larger ones. Prints a table and writes JSON.
+"""
+
+import argparse
+import ctypes
+import functools
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from warploom.backends.emulator.check import CHECK_DEFINES, CHECK_FLAGS, Argument, _place, checker
+from warploom.backends.emulator.execute import Fenced, build, load
+from warploom.backends.emulator.launch import Launch
+from warploom.backends.emulator.unit import Call, Parameter, build_unit
+from warploom.backends.toolchain import compile_library, open_library
+
+from .planted import CASES
+from .test_planted_bugs import argument
+
+BARRIERS = """__global__ void k(int* y, int n) {
+  int v = threadIdx.x;
+  for (int i = 0; i < n; ++i) { __syncthreads(); v ^= i; }
+  y[blockIdx.x * blockDim.x + threadIdx.x] = v;
+}"""
+PLAIN = "__global__ void k(float* y, const float* x) { int i = blockIdx.x * blockDim.x + threadIdx.x; y[i] = x[i] * 2.0f + 1.0f; }"
+PROTOTYPE = """#include "cudaemu.h"
+extern "C" void barriers(int* y, int n, int blocks, int threads) {
+  emu::launch(dim3(blocks), dim3(threads), true, [=] {
+    int v = threadIdx.x;
+    for (int i = 0; i < n; ++i) { __syncthreads(); v ^= i; }
+    y[blockIdx.x * blockDim.x + threadIdx.x] = v;
+  });
+}
+extern "C" void plain(float* y, const float* x, int blocks, int threads) {
+  emu::launch(dim3(blocks), dim3(threads), false, [=] { int i = blockIdx.x * blockDim.x + threadIdx.x; y[i] = x[i] * 2.0f + 1.0f; });
+}
+"""
+LARGER = {
+    "pointwise": (PLAIN, Launch.of(512, 256), (("out", "float32", 1 << 17), ("in", "float32", 1 << 17))),
+    "tree reduction": (
+        """__global__ void k(float* y, const float* x) {
+  __shared__ float s[256];
+  int t = threadIdx.x;
+  s[t] = x[blockIdx.x * 256 + t];
+  __syncthreads();
+  for (int o = 128; o > 0; o >>= 1) { if (t < o) s[t] += s[t + o]; __syncthreads(); }
+  if (t == 0) y[blockIdx.x] = s[0];
+}""",
+        Launch.of(256, 256),
+        (("out", "float32", 256), ("in", "float32", 1 << 16)),
+    ),
+    "tiled product": (
+        """__global__ void k(float* c, const float* a, const float* b) {
+  __shared__ float s[16][16], t[16][16];
+  int row = blockIdx.y * 16 + threadIdx.y, column = blockIdx.x * 16 + threadIdx.x;
+  float sum = 0.0f;
+  for (int m = 0; m < 8; ++m) {
+    s[threadIdx.y][threadIdx.x] = a[row * 128 + m * 16 + threadIdx.x];
+    t[threadIdx.y][threadIdx.x] = b[(m * 16 + threadIdx.y) * 128 + column];
+    __syncthreads();
+    for (int k = 0; k < 16; ++k) sum += s[threadIdx.y][k] * t[k][threadIdx.x];
+    __syncthreads();
+  }
+  c[row * 128 + column] = sum;
+}""",
+        Launch.of((8, 8), (16, 16)),
+        (("out", "float32", 1 << 14), ("in", "float32", 1 << 14), ("in", "float32", 1 << 14)),
+    ),
+}
+_THREADS, _BLOCKS, _ROUNDS_IN_KERNEL = 256, 64, 100
+_SIMPLE = 1 << 18
+
+
+def unit_of(source, launch, arguments):
+    call = Call("k", launch, tuple(range(len(arguments))))
+    return build_unit(source, (call,), [a.parameter for a in arguments])
+
+
+def plain_call(unit, arguments):
+    """A function that runs the unit once, on memory that it keeps."""
+    kernel = load(unit)
+    kept = [Fenced(a.parameter.name, a.value) if isinstance(a.value, np.ndarray) else np.atleast_1d(np.asarray(a.value)).copy() for a in arguments]
+    slots = (ctypes.c_void_p * len(kept))(*(k.address if isinstance(k, Fenced) else k.ctypes.data for k in kept))
+    return lambda: (kernel.library.wl_run(slots), kept)[0]
+
+
+def checked_call(unit, arguments):
+    """The same with every access observed, in one order of threads."""
+    tool = checker()
+    library = open_library(build(unit, flags=CHECK_FLAGS, extra=CHECK_DEFINES))
+    keep: list = []
+
+    def prepare():
+        tool.wl_check_set_order(0)
+        return (ctypes.c_void_p * max(1, len(arguments)))(*(_place(tool, a, keep) for a in arguments))
+
+    def run(slots):
+        library.wl_run(slots)
+
+    def finish():
+        tool.wl_check_report()
+        tool.wl_check_free_buffers()
+
+    return prepare, run, finish
+
+
+def seconds(call) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def threads(count: int) -> None:
+    ctypes.CDLL("libgomp.so.1").omp_set_num_threads(count)
+
+
+def rates(folder: Path | None, rounds: int) -> dict:
+    """Barrier switches and simple threads a second, on one core and on all, ours and the prototype's by turns."""
+    y, x = np.zeros(_THREADS * _BLOCKS, np.int32), np.random.default_rng(0).random(_SIMPLE).astype(np.float32)
+    out = np.zeros(_SIMPLE, np.float32)
+    barriers = [Argument(Parameter("y", "int32"), y, "out"), Argument(Parameter("n", "int32", pointer=False), np.int32(_ROUNDS_IN_KERNEL), "in")]
+    simple = [Argument(Parameter("y", "float32"), out, "out"), Argument(Parameter("x", "float32"), x, "in")]
+    calls = {
+        "switches": (plain_call(unit_of(BARRIERS, Launch.of(_BLOCKS, _THREADS), barriers), barriers), _THREADS * _BLOCKS * _ROUNDS_IN_KERNEL),
+        "threads": (plain_call(unit_of(PLAIN, Launch.of(_SIMPLE // 256, 256), simple), simple), _SIMPLE),
+    }
+    if folder is not None:
+        library = ctypes.CDLL(str(compile_library([PROTOTYPE], ("-std=c++17", "-O3", "-march=native", f"-I{folder}"), stem="prototype")))
+        where = [ctypes.c_void_p(a.ctypes.data) for a in (y, out, x)]
+        calls["prototype's switches"] = (lambda: library.barriers(where[0], _ROUNDS_IN_KERNEL, _BLOCKS, _THREADS), calls["switches"][1])
+        calls["prototype's threads"] = (lambda: library.plain(where[1], where[2], _SIMPLE // 256, 256), _SIMPLE)
+    found: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for name, (call, count) in calls.items():
+            for cores in (1,) if name.startswith("prototype") else (1, os.cpu_count() or 1):
+                threads(cores)
+                found.setdefault(f"{name} on {cores}", []).append(count / seconds(call))
+    best = {name: {"median": statistics.median(v), "best": max(v)} for name, v in found.items()}
+    if folder is not None:
+        ratios = [a / b for a, b in zip(found["switches on 1"], found["prototype's switches on 1"])]
+        best["switches, ours / prototype's"] = {"median": statistics.median(ratios), "best": max(ratios)}
+    return best
+
+
+def turnaround(rounds: int) -> dict:
+    """Seconds from a new source to its answer, by the clock and of processor time (the compiler's included)."""
+    x = np.ones(_SIMPLE, np.float32)
+    arguments = [Argument(Parameter("y", "float32"), x.copy(), "out"), Argument(Parameter("x", "float32"), x, "in")]
+    launch = Launch.of(_SIMPLE // 256, 256)
+    clock, processor = [], []
+    for n in range(rounds):
+        before = sum(os.times()[:4])
+        clock.append(seconds(lambda n=n: plain_call(unit_of(f"{PLAIN}\n// {time.time_ns()} {n}", launch, arguments), arguments)()))
+        processor.append(sum(os.times()[:4]) - before)
+    return {"clock": statistics.median(clock), "fastest": min(clock), "processor": statistics.median(processor)}
+
+
+def slowdowns(rounds: int) -> dict:
+    """Kernel -> seconds observed over seconds plain, medians of one order each."""
+    cases = {c.name: (c.source, c.launch, c.args) for c in CASES if not c.expected} | LARGER
+    threads(1)
+    found = {}
+    for name, (source, launch, specs) in cases.items():
+        arguments = [argument(i, spec) for i, spec in enumerate(specs)]
+        unit = unit_of(source, launch, arguments)
+        plain, (prepare, run, finish) = plain_call(unit, arguments), checked_call(unit, arguments)
+        times: tuple[list[float], list[float]] = ([], [])
+        for _ in range(rounds):
+            times[0].append(seconds(plain))
+            slots = prepare()
+            times[1].append(seconds(functools.partial(run, slots)))
+            finish()
+        found[name] = {"plain_us": 1e6 * statistics.median(times[0]), "checked_us": 1e6 * statistics.median(times[1])}
+        found[name]["slowdown"] = found[name]["checked_us"] / found[name]["plain_us"]
+    return found
+
+
+def summary(each: dict) -> dict:
+    ratios = [e["slowdown"] for e in each.values()]
+    return {
+        "kernels": len(each),
+        "geomean": float(np.exp(np.mean(np.log(ratios)))),
+        "of all time": sum(e["checked_us"] for e in each.values()) / sum(e["plain_us"] for e in each.values()),
+        "above 10": sorted(name for name, e in each.items() if e["slowdown"] > 10),
+        "each": each,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--prototype", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--no-check", action="store_true", help="rates and turnaround alone")
+    given = parser.parse_args()
+    value: dict = {"command": f"python -m tests.emulator.speed --rounds {given.rounds}", "cores": os.cpu_count(), "load": os.getloadavg()[0]}
+    value["rates"] = rates(given.prototype.resolve() if given.prototype else None, given.rounds)
+    value["turnaround_s"] = turnaround(given.rounds)
+    value["check"] = {} if given.no_check else summary(slowdowns(given.rounds))
+    for name, rate in value["rates"].items():
+        print(f"{name:32s} median {rate['median']:.4g}  best {rate['best']:.4g}", file=sys.stderr)
+    print("turnaround", value["turnaround_s"], "check", {k: v for k, v in value["check"].items() if k != "each"}, file=sys.stderr)
+    if given.out:
+        given.out.write_text(json.dumps(value, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
