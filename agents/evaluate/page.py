@@ -33,11 +33,17 @@ def page(runs: Sequence[Opened], suites: dict[str, Suite]) -> str:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.get_template("page.html.j2")
     return template.render(
-        value=value, board=_board(value), k=_most_k(value), charts=[(title, words) for title, words, _ in drawn], runs=[name for name, _, _ in runs],
+        value=value, board=_board(value), k=_most_k(value), charts=[(title, words) for title, words, _ in drawn], runs=_folders([name for name, _, _ in runs]),
         specifications=_embedded([spec for _, _, spec in drawn]), data=_embedded({"samples": samples, "texts": texts.kept}), script=drawing_script(),
         facts=_facts(value), baselines=_baselines(value), against=list(dict.fromkeys(b for m in value["models"].values() for b in m["speedups"])),
         colours={name: PALETTE[i % len(PALETTE)] for i, name in enumerate(value["models"])},
     )  # fmt: skip
+
+
+def _folders(names: list[str]) -> list[str]:
+    """The folders' own names where these tell them apart: where they lay is nobody's business."""
+    own = [Path(n).name or n for n in names]
+    return own if len(set(own)) == len(own) else names
 
 
 def _shortened(value: dict) -> tuple[dict, dict[str, str]]:
