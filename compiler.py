@@ -399,9 +399,9 @@ def _for_device(
     module = plan(exported.graph, machine, Options(dump=settings.dump))
     load_device = backend(settings.target).load
     assert load_device is not None
-    code, runtime = load_device(module, slots)
+    code, runtime = load_device(module, slots, exported.graph)
     seconds = time.perf_counter() - start
-    return Compiled(exported, module, code, machine, Path(), runtime, slots, settings, seconds, args)  # type: ignore[arg-type]
+    return Compiled(exported, code.module, code, machine, Path(), runtime, slots, settings, seconds, args)  # type: ignore
 
 
 def _planned(

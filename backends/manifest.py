@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from ..ir.diagnostic import WarploomError
+from ..ir.graph import Graph
 from ..ir.kernel import Program
 from ..ir.machine import Machine
 from ..ir.module import Module
@@ -13,13 +14,13 @@ from ..ir.module import Module
 
 @dataclass(frozen=True)
 class Backend:
-    """`machine()` describes the host; `source(program)` prints one scheduled program as a source file. `load(module, weight slots)` gives the
-    printed code and a runtime of a device that has its own; None for the CPU, which the driver builds step by step."""
+    """`machine()` describes the host; `source(program)` prints one scheduled program as a source file. `load(module, weight slots, the graph that the
+    module was planned from)` gives the printed code and a runtime of a device that has its own; None for the CPU, which the driver builds step by step."""
 
     name: str
     machine: Callable[[], Machine]
     source: Callable[[Program], str]
-    load: Callable[[Module, Mapping], tuple[object, object]] | None = None
+    load: Callable[[Module, Mapping, Graph], tuple[object, object]] | None = None
 
 
 class UnknownTarget(WarploomError):
@@ -54,7 +55,7 @@ def _cuda_source(program: Program) -> str:
     return print_cuda(program).source
 
 
-def _cuda_load(module: Module, slots: Mapping) -> tuple[object, object]:
+def _cuda_load(module: Module, slots: Mapping, graph: Graph) -> tuple[object, object]:
     from .cuda.module import printed
     from .cuda.runtime import Runtime
 
@@ -72,7 +73,7 @@ def _triton_source(program: Program) -> str:
     return print_triton(program).source
 
 
-def _triton_load(module: Module, slots: Mapping) -> tuple[object, object]:
+def _triton_load(module: Module, slots: Mapping, graph: Graph) -> tuple[object, object]:
     from .cuda.module import printed
     from .cuda.runtime import Runtime
     from .triton.run import TRITON, triton
@@ -81,12 +82,27 @@ def _triton_load(module: Module, slots: Mapping) -> tuple[object, object]:
     return code, Runtime(code, slots, triton)
 
 
+def _tvm_source(program: Program) -> str:
+    from .tvm.errors import Untranslated
+
+    raise Untranslated(f"TVM takes graphs, not the kernel {program.name}", hint="use target cuda or triton")
+
+
+def _tvm_load(module: Module, slots: Mapping, graph: Graph) -> tuple[object, object]:
+    from .cuda.runtime import Runtime
+    from .tvm.module import printed
+
+    code = printed(graph)
+    return code, Runtime(code, slots)
+
+
 BACKENDS = {
     b.name: b
     for b in (
         Backend("cpu", _cpu_machine, _cpu_source),
         Backend("cuda", _cuda_machine, _cuda_source, _cuda_load),
         Backend("triton", _triton_machine, _triton_source, _triton_load),
+        Backend("tvm", _cuda_machine, _tvm_source, _tvm_load),
     )
 }
 

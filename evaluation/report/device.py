@@ -85,4 +85,7 @@ def _kernels(module: Module, printed: Printed, dims: Mapping[str, int]) -> tuple
         source = "\n\n".join(own)
         name = launch.program.name
         rows.append(KernelRow(name, launch.kind, operators, 0.0, 0.0, need.flops, need.nbytes, 0.0, print_program(launch.naive), launch.script, source))
+    if not rows:  # kernels of another compiler, which scheduled them itself
+        for p in printed.programs:
+            rows += [KernelRow(k.name, "", (), 0.0, 0.0, 0.0, 0.0, 0.0, k.ir, p.scripts.get(k.name, ""), k.text) for k in p.kernels]
     return tuple(rows)
