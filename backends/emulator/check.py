@@ -100,7 +100,7 @@ class Argument:
 def checker() -> ctypes.CDLL:
     """The checker's library, its hooks visible to the kernels that are loaded after it."""
     text = (Path(__file__).parent / "checker.cpp").read_text()
-    flags = ("-std=gnu++17", "-march=native", "-g", f"-I{include_folder()}", f'-DWL_STAMP="{header_stamp()}"')
+    flags = ("-std=gnu++17", "-O2", "-march=native", "-g", f"-I{include_folder()}", f'-DWL_STAMP="{header_stamp()}"')
     library = ctypes.CDLL(str(compile_library([text], flags, stem="checker")), mode=ctypes.RTLD_GLOBAL)
     library.wl_check_buffer.restype = ctypes.c_void_p
     library.wl_check_unwritten.restype = ctypes.c_size_t

@@ -87,7 +87,8 @@ struct PerThread {
 struct State {
   Worker* worker = nullptr;
   std::vector<Region*> regions;  // sorted by base
-  Region* last = nullptr;
+  Region *last = nullptr, *before = nullptr;  // the two that were found last
+  std::pair<Address, Address> known{};        // of the process's own memory, what was asked for last
   Region dynamic, fixed;
   Address module_base = 0;
   uint32_t launch_base = 1, next_block = 1, block = 0, epoch = 0;
@@ -202,6 +203,7 @@ WL_QUIET void insert_region(Region* r) {
 WL_QUIET void remove_region(Region* r) {
   g.regions.erase(std::remove(g.regions.begin(), g.regions.end(), r), g.regions.end());
   if (g.last == r) g.last = nullptr;
+  if (g.before == r) g.before = nullptr;
 }
 
 WL_QUIET Region* find_region(Address a) {
@@ -215,6 +217,7 @@ WL_QUIET Region* find_region(Address a) {
 
 WL_QUIET void read_maps() {
   g.maps.clear();
+  g.known = {};
   if (FILE* f = std::fopen("/proc/self/maps", "r")) {
     char line[512], mode[8];
     unsigned long from, to;
@@ -225,7 +228,9 @@ WL_QUIET void read_maps() {
 }
 WL_QUIET bool in_maps(Address a) {
   auto above = std::upper_bound(g.maps.begin(), g.maps.end(), a, [](Address x, const auto& m) { return x < m.first; });
-  return above != g.maps.begin() && a < (above - 1)->second;
+  if (above == g.maps.begin() || a >= (above - 1)->second) return false;
+  g.known = *(above - 1);
+  return true;
 }
 WL_QUIET bool mapped(Address a) {
   if (in_maps(a)) return true;
@@ -349,8 +354,10 @@ WL_QUIET inline void access(Address a, unsigned bytes, bool write, unsigned flag
   if (g.bad_index) settle_index(write, a);
   Region* r = g.last;
   if (!r || a - r->base >= r->bytes) {
-    r = find_region(a);
+    r = g.before;
+    if (!r || a - r->base >= r->bytes) r = find_region(a);
     if (!r) return unknown(a, bytes, write, pc);
+    if (r != g.last) g.before = g.last;
     g.last = r;
   }
   if (aligned && (a & (bytes - 1))) {
@@ -491,7 +498,7 @@ WL_EXPORT void wl_check_free_buffers() {
   for (Region* r : g.regions)
     if (!r->shared()) release_region(r);
   g.regions.clear();
-  g.last = nullptr;
+  g.last = g.before = nullptr;
   g.fixed = g.dynamic = Region{};
   g.findings.clear();
   g.seen.clear();

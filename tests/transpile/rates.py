@@ -163,7 +163,7 @@ def itself(path: Path, beside: Path, kept: Path, seconds: int) -> dict:
     both = [torch.load(kept.with_suffix(f".{side}")) for side in ("emulator", "transpiled")]
     said = {"apart": max_error(*both)}
     try:
-        findings, failure = in_child(limited(lambda: checked(path, beside), seconds))
+        findings, failure = in_child(limited(lambda: checked(path, beside), min(seconds, 120)))
     except Exception as problem:
         return said | {"checker": f"{problem}"[:200]}
     return said | {"findings": findings} | ({"failure": failure} if failure else {})

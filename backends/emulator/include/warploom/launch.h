@@ -89,9 +89,17 @@ inline void prepare_worker(Worker& w, const Config& c, const char* name, bool fi
 
 template <class Body>
 struct Runner {
+  struct Place {
+    uint3 block;
+    dim3 block_dim, grid_dim;
+  };
+  WL_QUIET static Body copy_of(const void* body) { return *static_cast<const Body*>(body); }
+  WL_QUIET static Place place_of_block(const Worker& w) { return {w.block, w.block_dim, w.grid_dim}; }
+
   static void enter(const void* body, uint3 thread, Worker& w) {
-    Body own = *static_cast<const Body*>(body);  // parameters are each thread's own
-    own(thread, w.block, w.block_dim, w.grid_dim);
+    Body own = copy_of(body);  // parameters are each thread's own
+    const Place place = place_of_block(w);
+    own(thread, place.block, place.block_dim, place.grid_dim);
   }
 
   WL_QUIET static bool block_of_fibers(Worker& w, const void* body) {
