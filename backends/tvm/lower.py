@@ -261,7 +261,11 @@ _KEYWORDS = re.findall(
     "auto bool case catch char const default delete do double enum explicit export extern float friend goto half inline int long mutable namespace new operator "
     "private protected public register short signed sizeof static struct switch template this throw try typedef typename union unsigned using virtual void volatile",
 )
-_WORDS = {"uint": "unsigned int", "uchar": "unsigned char", "ushort": "unsigned short"}
+_CONSTANTS = {
+    "CUDART_INF_F": "__int_as_float(0x7f800000)", "CUDART_NAN_F": "__int_as_float(0x7fffffff)", "CUDART_INF": "__longlong_as_double(0x7ff0000000000000LL)",
+    "CUDART_NAN": "__longlong_as_double(0x7fffffffffffffffLL)",
+}  # fmt: skip
+_WORDS = {"int64_t": "long long", "uint": "unsigned int", "uchar": "unsigned char", "ushort": "unsigned short", **_CONSTANTS}
 
 
 def _parts(source: str) -> tuple[list[str], dict[str, str]]:
@@ -276,13 +280,12 @@ def _parts(source: str) -> tuple[list[str], dict[str, str]]:
     whole = "\n".join(kernels.values())
     prelude = [f"#include <{h}>" for h, word in (("cuda_fp16.h", "half"),) if re.search(rf"\b{word}", whole)]
     prelude += [text for name, text in HELPERS.items() if re.search(rf"\b{name}\(", whole)]
-    prelude += [f"typedef {meaning} {word};" for word, meaning in _WORDS.items() if re.search(rf"\b{word}\b", whole)]
     return prelude, kernels
 
 
 def _readable(text: str) -> str:
     """Constants in decimal, to the bit; four spaces a level; no types of headers that NVRTC lacks; parameters without TVM's suffix."""
-    text = re.sub(r"\bint64_t\b", "long long", _HEX.sub(_decimal, text))
+    text = re.sub(rf"\b({'|'.join(_WORDS)})\b", lambda m: _WORDS[m[1]], _HEX.sub(_decimal, text))
     text = re.sub(r"^( +)", lambda m: m[1] * 2, text, flags=re.MULTILINE)
     words = {*re.findall(r"(?<![.\w])\w+", text), *_KEYWORDS}
     return re.sub(r"\b(\w+)_ptr\b", lambda m: m[1] if m[1] not in words else m[0], text)

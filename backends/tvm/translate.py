@@ -165,7 +165,7 @@ def _folded(n: _Nest, monoid: str, inputs: Sequence[str], at: Callable[..., tupl
     """The fold of a monoid over reduce axes; `at`: the values and the position of a term, `inside`: the condition under which it takes part."""
     dtypes = [n.given[name][1] for name in inputs]
     dtypes += ["i64"] * (MONOIDS[monoid].width - len(dtypes))
-    wide = ["f32" if d == "f16" and monoid in ("add", "mul") else d for d in dtypes]
+    wide = ["f32" if d == "f16" and len(dtypes) == 1 else d for d in dtypes]  # sums need it; CUDA has no max of halves
     identities = [constant(_number(e), d) for e, d in zip(identity_terms(monoid), wide)]
 
     def terms(*i: Any) -> list[Any]:
