@@ -11,11 +11,11 @@ from warploom.transpiler import transpile_program
 X = np.random.default_rng(0).random((96, 640)).astype(np.float32) - np.float32(0.5)
 
 
-def run(source, arrays, launches, temps=()):
+def run(source, arrays, launches, temps=(), dtypes=None):
     """`arrays`: name -> array, the outputs' names in capitals; `launches`: (kernel, grid, block, names of arrays)."""
     sizes = {**arrays, **{name: np.zeros(count, np.float32) for name, count in temps}}
     role = {name: "temp" if name in dict(temps) else "out" if name.isupper() else "in" for name in sizes}
-    buffers = tuple(Buffer(name, role[name], str(a.dtype), a.size) for name, a in sizes.items())
+    buffers = tuple(Buffer(name, role[name], (dtypes or {}).get(name, str(a.dtype)), a.size) for name, a in sizes.items())
     at = {b.name: i for i, b in enumerate(buffers)}
     bound = tuple(BoundLaunch(k, grid, block, tuple(at[n] for n in names)) for k, grid, block, names in launches)
     made = transpile_program(source, Binding(buffers, bound, tuple(at[n] for n in arrays)))
@@ -142,3 +142,27 @@ def test_volatile_by_a_cast():
     for step in (16, 8):
         s[:32] = s[:32] + s[step : step + 32]
     np.testing.assert_allclose(y, s[:32], rtol=1e-6)
+
+
+@pytest.mark.parametrize("half, to, of", [("__half", "__float2half", "__half2float"), ("__nv_bfloat16", "__float2bfloat16", "__bfloat162float")])
+def test_half_precision(half, to, of):
+    source = f"""#include <cuda_fp16.h>
+#include <cuda_bf16.h>
+__global__ void k(const {half}* x, {half}* y) {{
+  __shared__ {half} s[32];
+  int t = threadIdx.x;
+  s[t] = __hmul(x[t], x[t]);
+  float v = {of}(x[t]);
+  v += __shfl_xor_sync(0xffffffff, v, 1);
+  __syncthreads();
+  y[t] = __hadd(s[31 - t], {to}(v));
+}}"""
+    values = np.arange(32, dtype=np.float32) / 8
+    if half == "__half":
+        x, y = values.astype(np.float16), np.zeros(32, np.float16)
+    else:
+        x, y = (values.view(np.uint32) >> 16).astype(np.uint16), np.zeros(32, np.uint16)
+    run(source, {"x": x, "Y": y}, [("k", (1, 1, 1), (32, 1, 1), ("x", "Y"))], dtypes={n: "float16" if half == "__half" else "bfloat16" for n in ("x", "Y")})
+    v = values.reshape(16, 2).sum(1).repeat(2)
+    got = y.astype(np.float32) if half == "__half" else (y.astype(np.uint32) << 16).view(np.float32)
+    np.testing.assert_allclose(got, (values**2)[::-1] + v, rtol=2e-2)

@@ -23,7 +23,7 @@ _LIBRARIES = {
     r"\bcublas\w*\s*\(": "cuBLAS", r"\bcudnn[A-Z]\w*\s*\(": "cuDNN", r"\bcufft\w*\s*\(": "cuFFT", r"\bcusparse\w*\s*\(": "cuSPARSE",
     r"\bcusolver\w*\s*\(": "cuSOLVER", r"\bthrust::": "Thrust", r"\bcurand\w*\s*\(": "cuRAND", r"\bcub::Device\w+": "device-wide CUB",
     r"\bcub::(?:Block|Warp)\w+": "CUB", r"\bnvcuda::wmma|\bwmma::": "tensor cores (wmma)", r"\bcutlass::": "CUTLASS",
-    r"\basm\s*(?:volatile\s*)?\(": "inline PTX", r"\b(?:__half2?|half2?|__nv_bfloat162?)\b": "half precision",
+    r"\basm\s*(?:volatile\s*)?\(": "inline PTX",
     r"\btex[123]D\w*\s*[<(]": "textures",
 }  # fmt: skip
 _INCLUDES = re.compile(

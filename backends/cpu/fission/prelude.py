@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ...emulator.unit import include_folder
 from . import spelling
 
 # math.h and stdlib.h rather than their C++ names: `abs(x)` and `isnan(x)` are then those of x's type, as in CUDA.
@@ -22,6 +23,16 @@ HEADERS = """#include <algorithm>
 _MATH = ("expf", "logf", "sinf", "cosf", "tanf", "powf", "tanhf", "erff", "exp2f", "log2f", "log1pf", "expm1f", "atanf", "asinf", "acosf",
          "sinhf", "coshf", "asinhf", "acoshf", "atanhf", "cbrtf", "log10f", "erfcf")  # fmt: skip
 
+_HALF = re.compile(r"(?:__)?(?:half2?|nv_bfloat162?)")
+_REINTERPRET = """namespace wl {
+template <class To, class From>
+inline To reinterpret(From value) {
+  To bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+}  // namespace wl
+"""
 _COMBINED = {"add": "a + b", "mul": "a * b", "max": "a < b ? b : a", "min": "b < a ? b : a", "and": "a & b", "or": "a | b", "xor": "a ^ b"}
 
 # (names that call for it, text), in the order in which they are printed.
@@ -191,6 +202,8 @@ def prelude(text: str, *, vector_math: bool = True) -> str:
     words = set(re.findall(r"(?<!std::)\b[A-Za-z_]\w*", text))
     macros = spelling.macros(words)
     words |= set(re.findall(r"\w+", macros))
+    halves = small_floats() if any(_HALF.fullmatch(word) for word in words) else ""
+    words |= {"float2", "__float2int_rn", "__float2int_rz"} if halves else set()
     pieces = [HEADERS]
     chosen = [piece for names, piece in _PIECES if words & set(names)]
     if any("std::vector" in piece for piece in chosen):
@@ -201,7 +214,13 @@ def prelude(text: str, *, vector_math: bool = True) -> str:
         pieces.append(f"#if defined(__x86_64__) && defined(__GLIBC__)  // glibc has these for vectors too\n{declared}#endif\n")
     for element, name in (("float", "float"), ("double", "double"), ("int", "int"), ("unsigned", "uint")):
         pieces += [_vector(element, name, n) for n in (1, 2, 3, 4) if words & {f"{name}{n}", f"make_{name}{n}"}]
-    return "\n".join([*pieces, *chosen, *([macros] if macros else [])])
+    return "\n".join([*pieces, *chosen, *(part for part in (halves, macros) if part)])
+
+
+def small_floats() -> str:
+    """half and bfloat16 as the emulator has them: stored in 16 bits, rounded after every operation."""
+    text = (include_folder() / "warploom/half.h").read_text()
+    return _REINTERPRET + text.replace("#pragma once\n", "").replace('#include "emulator.h"\n', "")
 
 
 def _prototype(name: str) -> str:

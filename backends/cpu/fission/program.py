@@ -25,9 +25,10 @@ from .types import plain
 
 _C = {
     "float32": "float", "float64": "double", "int32": "int", "int64": "int64_t", "uint32": "unsigned", "uint64": "uint64_t", "int8": "int8_t",
-    "uint8": "uint8_t", "bool": "bool", "int16": "int16_t", "uint16": "uint16_t",
+    "uint8": "uint8_t", "bool": "bool", "int16": "int16_t", "uint16": "uint16_t", "float16": "__half",
+    "bfloat16": "__nv_bfloat16",
 }  # fmt: skip
-_KNOWN = frozenset((*_C.values(), "long long", "unsigned long long", "long", "unsigned long", "size_t", "int32_t", "uint32_t", "unsigned int", "char", "unsigned char", "signed char", "short"))
+_KNOWN = frozenset((*_C.values(), "long long", "unsigned long long", "long", "unsigned long", "size_t", "int32_t", "uint32_t", "unsigned int", "char", "unsigned char", "signed char", "short", "half", "nv_bfloat16"))
 
 
 def program(file: t.CudaFile, binding: Binding, entry: str, order: tuple[int, ...], raise_: bool = False) -> Translated:

@@ -9,7 +9,7 @@ from ....frontend.cuda import tree as t
 _RANK = ("bool", "char", "short", "int", "unsigned", "long", "long long", "int64_t", "size_t", "float", "double")
 _FLOATS = frozenset(
     ("expf", "logf", "sqrtf", "rsqrtf", "fmaxf", "fminf", "fabsf", "powf", "tanhf", "erff", "floorf", "ceilf", "sinf", "cosf", "fmaf",
-     "log2f", "exp2f", "log1pf", "expm1f", "roundf", "truncf", "fmodf", "bits_as_float")
+     "log2f", "exp2f", "log1pf", "expm1f", "roundf", "truncf", "fmodf", "bits_as_float", "__half2float", "__bfloat162float", "__low2float", "__high2float")
 )  # fmt: skip
 _LIKE_ARGUMENT = frozenset(("max", "min", "exp", "log", "sqrt", "abs", "fabs", "pow", "tanh", "fmax", "fmin", "floor", "ceil"))
 _COMPARES = frozenset(("<", "<=", ">", ">=", "==", "!=", "&&", "||"))
