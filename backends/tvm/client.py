@@ -106,14 +106,14 @@ class _Process:
     """The worker process; started when first asked, and again after it has ended."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock, self.owner = threading.Lock(), 0
         self.process: subprocess.Popen[str] | None = None
         self.lines: queue.Queue[str] = queue.Queue()
 
     def ask(self, question: dict[str, Any]) -> Any:
         """The worker's answer. Raises Untranslated, TvmFailed."""
         with self.lock:
-            fresh = self.process is None or self.process.poll() is not None
+            fresh = self.process is None or self.owner != os.getpid() or self.process.poll() is not None  # a fork has its own
             process = self._start() if fresh else self.process
             assert process is not None and process.stdin is not None
             with contextlib.suppress(BrokenPipeError):
@@ -152,5 +152,5 @@ class _Process:
             lines.put("")
 
         threading.Thread(target=listen, daemon=True).start()
-        self.process = process
+        self.process, self.owner = process, os.getpid()
         return process

@@ -7,17 +7,13 @@ What fails: {"error": {"code", "message", "exit_code"}}. torch stays out of the 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-_PR_SET_PDEATHSIG = 1
 
 
 def _cuda(asked: dict[str, Any]) -> Any:
@@ -54,8 +50,7 @@ def answer(line: str) -> str:
 
 
 def main() -> None:
-    """The process. What TVM prints goes to stderr."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    """The process; it ends when its stdin does. What TVM prints goes to stderr."""
     sys.modules["torch"] = None  # type: ignore[assignment]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -1,5 +1,7 @@
 """TVM as a second opinion: our CPU code, TVM's through LLVM and TVM's CUDA in the emulator against float64, operator by operator."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from warploom.backends.cpu.host import host
 from warploom.backends.cpu.runtime import load
 from warploom.backends.cuda.emulated import Emulated
 from warploom.backends.cuda.nvrtc import available, compile_cubin
+from warploom.backends.emulator.isolate import in_child
 from warploom.backends.tvm import client
 from warploom.backends.tvm.errors import TvmFailed, Untranslated
 from warploom.evaluation.graph_model import draw_inputs
@@ -108,11 +111,28 @@ def test_a_process_that_ends_is_replaced():
     process.kill()
     process.wait()
     assert client.cuda_program(graph).program.launches
-    client._process().process.stdin.close()
-    client._process().process.wait()
-    client._process().process.poll = lambda: None  # as if it ended while it was asked
-    with pytest.raises((TvmFailed, ValueError)):
+    with pytest.raises(TvmFailed) as e:
+        client._process().ask({"ask": "nothing"})
+    assert "\n" not in str(e.value)
+    client._process().process.kill()  # as if it ended while it is asked: said, then replaced
+    with contextlib.suppress(TvmFailed):
         client.cuda_program(graph)
+    assert client.cuda_program(graph).program.launches
+
+
+@needs_tvm
+def test_a_fork_asks_a_process_of_its_own():
+    graph = graph_of(*NODES["relu"])
+    client.cuda_program(graph)
+    first = client._process().process.pid
+
+    def ask() -> tuple[int, int]:
+        launches = client.cuda_program(graph).program.launches
+        return len(launches), client._process().process.pid
+
+    launches, other = in_child(ask)
+    assert launches == 1 and other != first
+    assert client.cuda_program(graph).program.launches and client._process().process.pid == first
 
 
 def test_absence_is_one_line(monkeypatch):
