@@ -31,6 +31,8 @@ ORDERING = _words("""
     __threadfence __threadfence_system volatile printf assert __trap atomic_ref atomic gpuAtomicAdd gpuAtomicAddNoReturn
     fastAtomicAdd grid_group this_grid
 """)
+# Names whose mention means that it matters which threads of a warp are at one place.
+_IN_STEP = _words("__activemask coalesced_threads __match_any_sync __match_all_sync binary_partition labeled_partition")
 _PLACES = frozenset(("threadIdx", "blockIdx", "blockDim", "gridDim"))
 _ATTRIBUTES = frozenset(
     ("__launch_bounds__", "__attribute__", "__cluster_dims__", "__maxnreg__", "__align__", "alignas", "decltype")
@@ -80,6 +82,8 @@ def rewrite(source: str, *, swap_device: bool = False) -> Rewritten:
     for kernel, text in zip(kernels, texts):
         _rewrite_kernel(code, kernel, text)
     functions = [(b.start, b.stop) for b in bodies] + [(k.body, k.end) for k in kernels]
+    if not volatile and _IN_STEP.isdisjoint(t.text for t in code.at):
+        _let_others_read(code, functions)
     for i in range(len(code.at)):
         _rewrite_token(code, i, functions, swap_device)
     return Rewritten(code.joined(), texts, device_index, volatile)
@@ -282,6 +286,31 @@ def _keep_kernel_type(code: Code, i: int) -> None:
         while code.text(stop) != "(":
             stop += 1
         code.erase(i, stop)
+
+
+def _let_others_read(code: Code, functions: list[tuple[int, int]]) -> None:
+    """`s[i] = v;` -> `::wl::give_way(), s[i] = v;` for shared arrays: on a GPU all threads have read what stands there by the time that the
+    first one overwrites it, also where the barrier between is missing."""
+    shared = {name for i in range(len(code.at)) if code.text(i) == "__shared__" for name in _shared_names(code, i + 1)}
+    for start, stop in functions:
+        for i in range(start + 1, stop):
+            if code.text(i) not in shared or code.text(i + 1) != "[" or code.text(i - 1) not in (";", "{", "}", ")", "else"):
+                continue
+            after = i + 1
+            while code.text(after) == "[":
+                after = code.find_close(after) + 1
+            if code.text(after) == "=" and code.text(i - 1) != "extern":
+                code.at[i].text = f"::wl::give_way(), {code.text(i)}"
+
+
+def _shared_names(code: Code, i: int) -> Iterator[str]:
+    """The arrays that a declaration behind `__shared__` names."""
+    while code.text(i) not in (";", "", "{", "}"):
+        if code.text(i) == "(":
+            i = code.find_close(i)
+        elif code.is_name(i) and code.text(i + 1) == "[":
+            yield code.text(i)
+        i += 1
 
 
 _SWAPPED = {"is_cuda": "is_cpu", "is_cpu": "is_cuda", "kCUDA": "kCPU"}

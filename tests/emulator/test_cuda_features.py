@@ -184,3 +184,28 @@ __global__ void k(unsigned* u, float* f) {
     run_kernel(source, "k", Launch.of(1, 256), [words, uniform])
     assert [hex(w) for w in words] == ["0x6627e8d5", "0xe169c58d", "0xbc57ac4c", "0x9b00dbd8"]
     assert uniform.min() > 0 and uniform.max() <= 1 and abs(uniform.mean() - 0.5) < 0.06
+
+
+def test_shared_memory_is_read_by_all_before_the_first_overwrites_it():
+    """The barrier after `m = s[0]` is missing, as in many kernels that work on a GPU."""
+    source = """__global__ void k(float* y, const float* x) {
+      __shared__ float s[64], w[2];
+      int t = threadIdx.x;
+      s[t] = x[t];
+      __syncthreads();
+      for (int o = 32; o > 0; o >>= 1) { if (t < o) s[t] = fmaxf(s[t], s[t + o]); __syncthreads(); }
+      float m = s[0];
+      s[t] = x[t] - m;
+      __syncthreads();
+      float v = s[63 - t];
+      for (int o = 16; o > 0; o >>= 1) v += __shfl_xor_sync(0xffffffff, v, o);
+      if (t % 32 == 0) w[t / 32] = v;
+      __syncthreads();
+      v = w[0] + w[1];
+      for (int o = 16; o > 0; o >>= 1) m += 0.0f * __shfl_xor_sync(0xffffffff, m, o);
+      if (t % 32 == 0) w[t / 32] = m;
+      __syncthreads();
+      y[t] = v + w[0] - w[1];
+    }"""
+    y = run(source, Launch.of(1, 64), np.zeros(64, F), X[:64])
+    assert np.allclose(y, (X[:64] - X[:64].max()).sum(), rtol=1e-4)

@@ -378,6 +378,15 @@ WL_CALL inline void defer() {
   suspend(w);
 }
 
+// Before a store to shared memory: whoever has not come as far yet goes first.
+WL_QUIET inline void give_way() {
+#ifndef WL_CHECK
+  if (!self || !self->fibers) return;
+  self->spin_rounds = 0;
+  defer();
+#endif
+}
+
 WL_CALL inline void finish_thread(Worker& w, unsigned i) {
   unsigned warp = i / kWarp, bit = 1u << (i % kWarp);
   w.live[warp] &= ~bit;
