@@ -86,7 +86,7 @@ def _callable(subject: Subject, module: Module, target: str):
     """The module on CPU tensors; what it updates is left as it is."""
     load = backend(target).load
     assert load is not None
-    _, runtime = load(replace(module, updates=()), subject.slots)
+    _, runtime = load(replace(module, updates=()), subject.slots, subject.graph)
     places = {name: n for n, name in enumerate(subject.graph.outputs)}
     wanted = [leaf.name for leaf in subject.exported.outputs if isinstance(leaf, TensorLeaf)]
 
