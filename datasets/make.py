@@ -137,7 +137,8 @@ def _checksums(judging: Judging, kept: Mapping[int, Case], outputs: Sequence[Arr
     for number, case in kept.items():
         single = [e if e.tolerance is not None else replace(e, value=e.eager) for e in case.outputs]
         for truth in (case.outputs, single):
-            sums = [checksum(len(made), o, e) for o, e in zip(outputs, truth)]
+            runs = [[side[case.key][k] for side in left] for k in range(len(outputs))]
+            sums = [checksum(len(made), o, e, r) for o, e, r in zip(outputs, truth, runs)]
             if number not in made and all(not differs(s, side[case.key][k]) for side in left for k, s in enumerate(sums)):
                 made[number] = sums
     return made
