@@ -17,11 +17,9 @@ from .program import Array, Program
 SAMPLES = 64
 SLACK = 4.0
 """Another compiler or instruction set may round otherwise than the run that was recorded."""
-SEEN = 32.0
-"""How many times the error of the runs that were seen another run may make, where that is less than what the judge allows."""
-UNITS_SEEN = 64.0
-"""As many units of the dtype, of the largest value, where no error was seen."""
-_UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+SEEN = {"float64": (32.0, 64 * 2.0**-53), "float32": (32.0, 64 * 2.0**-24), "float16": (4.0, 2 * 2.0**-11), "bfloat16": (4.0, 2 * 2.0**-8)}
+"""How many times the error of the runs that were seen another run may make, where that is less than what the judge allows; and the least, as a
+part of the largest value. Of halves little but the last rounding differs."""
 _QUIET = 4.0
 """Places are sampled among those that are allowed no more than this times the median: next to a step anything may come out."""
 
@@ -74,10 +72,11 @@ def checksum(number: int, array: Array, output: Output, runs: Sequence[np.ndarra
     at = np.sort(rng.choice(among, min(SAMPLES, len(flat)), replace=False)) if len(flat) else among
     finite = np.isfinite(flat)
     seen = max([_off(flat, r, array.dtype, among) for r in (output.eager, *runs)])
-    least = UNITS_SEEN * _UNIT[array.dtype] * float(np.abs(flat[finite]).max(initial=0.0))
+    times, part = SEEN[array.dtype]
+    least = part * float(np.abs(flat[finite]).max(initial=0.0))
     return {
         **head, "indices": at.tolist(), "values": [_number(v) for v in flat[at]], "sum": float(flat[finite].sum()),
-        "tolerance": min(float(allowed[at].max(initial=0.0)), max(SEEN * seen, least)), "sum_tolerance": float(allowed[finite].sum()),
+        "tolerance": min(float(allowed[at].max(initial=0.0)), max(times * seen, least)), "sum_tolerance": float(allowed[finite].sum()),
     }  # fmt: skip
 
 

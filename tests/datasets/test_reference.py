@@ -16,6 +16,7 @@ def test_a_wide_allowance_of_bfloat16_hides_no_wrong_values():
     rounded = _bfloat(value)
     stated = checksum(0, Array("y", "bfloat16", (500,)), Output(value, np.full(500, 1.5), (rounded.astype(np.uint32) << 16).view(np.float32)), [rounded])
     assert differs(stated, rounded) == ""
+    assert stated["tolerance"] < 0.1
     assert differs(stated, _bfloat(np.zeros(500))) and differs(stated, _bfloat(np.ones(500)))
 
 
