@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...ir.machine import Machine
@@ -53,7 +53,7 @@ class Refusal:
 @dataclass
 class Board:
     """`known`: strategies from the knowledge base that fit, best first; `hopes`: their decisions here, with the logarithm of the gain that they
-    may bring; `banned`: keys that the judge refused; `poor`: what the roofline model screened."""
+    may bring; `forecast`: seconds of a program by the roofline model; `banned`: keys that the judge refused; `poor`: what the roofline model screened."""
 
     workshop: Workshop
     machine: Machine
@@ -62,6 +62,7 @@ class Board:
     known: Sequence[Strategy] = ()
     hopes: Sequence[tuple[Mapping[str, int], float]] = ()
     threads: int = 1
+    forecast: Callable[[Candidate], float] = lambda c: 1.0
     individuals: dict[str, Individual] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)
     bottlenecks: list[Bottleneck] = field(default_factory=list)

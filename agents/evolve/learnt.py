@@ -1,7 +1,7 @@
 """What single decisions have done so far: measured individuals come in; strategies near the fittest, ordered by what they promise, go out.
 
-The logarithm of a program's time is taken to be a sum over its decisions (and over pairs of decisions about one node of the graph), fitted by
-ridge regression; each proposal is the best of many draws under one sample of the fitted sum's posterior, so that what is unknown is tried
+The logarithm of a program's time is taken to be a sum over its decisions (and over pairs of decisions about one kernel or node) and, with guidance, of
+what the roofline model says, fitted by ridge regression; each proposal is the best of many draws under one sample of the fitted sum's posterior, so that what is unknown is tried
 as often as it may be best (Thompson 1933; Russo et al., A Tutorial on Thompson Sampling, 2018).
 """
 
@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from ...ir.diagnostic import WarploomError
 from ..strategy import GRAPH_MARK, Strategy
 from .board import Board, Individual
-from .candidate import Space, told_apart
+from .candidate import Candidate, Space, told_apart
 
 NOISE, HOPE_NOISE = 0.06, 0.15
 """Of a logarithm of a time that the sum does not explain: of one measured here, and of what a similar problem lets hope for."""
@@ -24,8 +25,16 @@ WORST = 0.5
 """Slower is as good as this: how much worse does not matter."""
 DRAWS, FAR = 150, 50
 """Of a proposal: strategies near the fittest, and strategies anywhere."""
+MADE = 4
+"""The best of the draws that are made into programs, for the roofline model to choose among."""
+FORECAST, DOUBT = 0.7, 0.35
+"""How much of the model's logarithm comes true, and how much that may differ from problem to problem."""
 Choices = dict[str, int]
+Forecast = Callable[[Candidate], float]
+"""The logarithm of a program's time over the default schedule's, by the roofline model."""
 Feature = tuple[tuple[str, int], ...]
+MODEL: Feature = ()
+"""In the place of decisions: what the roofline model says."""
 
 
 def features(choices: Mapping[str, int]) -> list[Feature]:
@@ -46,25 +55,29 @@ def place_of(name: str) -> str:
 
 
 class Learnt:
-    """The fitted sum. `promise`: decision -> how much it may do (1: as much as any), which is how wide its effect is taken to be."""
+    """The fitted sum. `promise`: decision -> how much it may do (1: as much as any), which is how wide its effect is taken to be; `forecast`:
+    the roofline model, where it takes part."""
 
-    def __init__(self, board: Board, promise: Callable[[str], float]):
+    def __init__(self, board: Board, promise: Callable[[str], float], forecast: Forecast | None = None):
         told = [(i.candidate, i.ratio) for i in board.individuals.values()] + [(c, math.inf) for c in board.poor]
         plain = [(c, ratio) for c, ratio in told if not c.strategy.scripts]
-        own = [(told_apart(dict(c.strategy.choices), {**board.space, **c.space}), ratio) for c, ratio in plain]
-        rows = [(features(c), min(WORST, math.log(ratio)), NOISE) for c, ratio in own]  # inf where it was screened
+        rows = [(features(told_apart(dict(c.strategy.choices), {**board.space, **c.space})), min(WORST, math.log(ratio)), NOISE) for c, ratio in plain]  # inf where it was screened
         rows += [(features(told_apart(c, board.space)), -worth, HOPE_NOISE) for c, worth in board.hopes]
-        self.places = {f: n for n, f in enumerate(dict.fromkeys(f for fs, _, _ in rows for f in fs))}
+        said = np.zeros(len(rows))
+        if forecast:
+            said[: len(plain)] = [forecast(c) for c, _ in plain]
+        self.places = {f: n for n, f in enumerate(dict.fromkeys((MODEL, *(f for fs, _, _ in rows for f in fs))))}
         self.promise = promise
         x = np.zeros((len(rows), len(self.places)))
         for r, (fs, _, _) in enumerate(rows):
             x[r, [self.places[f] for f in fs]] = 1.0
-        y = np.array([value for _, value, _ in rows])
+        x[:, self.places[MODEL]] = said
+        y = np.array([value for _, value, _ in rows]) - FORECAST * said
         weights = np.array([1 / noise**2 for _, _, noise in rows])
-        prior = np.array([1 / self.width(f) ** 2 for f in self.places])
+        prior = np.array([1 / (self.width(f) if f else DOUBT) ** 2 for f in self.places])
         precision = (x.T * weights) @ x + np.diag(prior)
-        self.mean = np.linalg.solve(precision, (x.T * weights) @ y) if self.places else np.zeros(0)
-        self.root = np.linalg.cholesky(np.linalg.inv(precision)) if self.places else np.zeros((0, 0))
+        self.mean = np.linalg.solve(precision, (x.T * weights) @ y)
+        self.root = np.linalg.cholesky(np.linalg.inv(precision))
 
     def width(self, f: Feature) -> float:
         """Standard deviation of an effect before anything is known of it."""
@@ -72,8 +85,8 @@ class Learnt:
         within = len(f) > 1 and GRAPH_MARK in f[0][0]
         return 0.02 + 0.06 * most if within else 0.03 + 0.12 * most
 
-    def sample(self, rng: np.random.Generator) -> Callable[[Mapping[str, int]], float]:
-        """One draw of all effects, as a function from decisions to the logarithm of a time."""
+    def sample(self, rng: np.random.Generator) -> tuple[Callable[[Mapping[str, int]], float], float]:
+        """One draw of all effects: a function from decisions to the logarithm of a time, and how much of the model's word comes true."""
         known = self.mean + self.root @ rng.standard_normal(len(self.places))
         unknown: dict[Feature, float] = {}
 
@@ -86,27 +99,46 @@ class Learnt:
                     total += unknown.setdefault(f, self.width(f) * rng.standard_normal())
             return float(total)
 
-        return value
+        return value, FORECAST + float(known[self.places[MODEL]])
 
 
-def promising(board: Board, count: int, promise: Callable[[str], float], elite: int, crossover: bool) -> list[tuple[Strategy, tuple[str, ...]]]:
-    """New strategies with their parents, each the best of many draws near the fittest under a sample of what was learnt."""
+def promising(
+    board: Board, count: int, promise: Callable[[str], float], elite: int, crossover: bool, forecast: Forecast | None = None
+) -> list[tuple[Strategy, tuple[str, ...]]]:
+    """New strategies with their parents, each the best of many draws under a sample of what was learnt; the last word among a few of them has the
+    roofline model."""
     space = board.space
-    learnt = Learnt(board, promise)
+    learnt = Learnt(board, promise, forecast)
     rng = np.random.default_rng(board.rng.getrandbits(63))
     parents = board.ranked[:elite]
     out: list[tuple[Strategy, tuple[str, ...]]] = []
     for _ in range(4 * count):
         if len(out) >= count:
             break
-        value = learnt.sample(rng)
+        value, trust = learnt.sample(rng)
         drawn = [near(parents, space, board.rng, crossover) for _ in range(DRAWS)]
         drawn += [far(board.default, space, board.rng) for _ in range(FAR)]
-        choices, keys = min(drawn, key=lambda d: value(d[0]))
-        s = Strategy(named(choices)).with_choices(choices)
-        if choices and board.is_new(s):
-            out.append((s, keys))
+        ranked = sorted(((value(choices), choices, keys) for choices, keys in drawn if choices), key=lambda d: d[0])
+        tried = [(worth, Strategy(named(choices)).with_choices(choices), keys) for worth, choices, keys in _different(ranked, MADE if forecast else 1)]
+        if forecast:
+            tried.sort(key=lambda t: t[0] + trust * _said(board, t[1], forecast))
+        if tried and board.is_new(tried[0][1]):
+            out.append(tried[0][1:])
     return out
+
+
+def _different(ranked: list[tuple[float, Choices, tuple[str, ...]]], count: int) -> list[tuple[float, Choices, tuple[str, ...]]]:
+    """The first of a ranking that are not the same strategy."""
+    found = {tuple(sorted(d[1].items())): d for d in reversed(ranked)}
+    return sorted(found.values(), key=lambda d: d[0])[:count]
+
+
+def _said(board: Board, s: Strategy, forecast: Forecast) -> float:
+    """What the model says of a strategy; the worst where it makes no program."""
+    try:
+        return forecast(board.workshop.make(s))
+    except WarploomError:
+        return math.inf
 
 
 def near(parents: list[Individual], space: Space, rng: random.Random, crossover: bool) -> tuple[Choices, tuple[str, ...]]:

@@ -110,19 +110,19 @@ class Search:
         self.subject, self.proposer, self.state, self.budgets, self.bench = subject, proposer, state, budgets, bench
         self.threads, self.screen, self.listener = threads, screen, listener or Listener()
         self.workshop = Workshop(subject)
+        self.gpu = subject.machine.isa in GPUS
+        self._model = launch_seconds if self.gpu else predict
         default = Individual(self.workshop.make(Strategy("default schedule")), 1.0)
         known = (knowledge or Knowledge(())).scored(default.candidate, subject.machine)
         hopes = [(specific(s, default.candidate), worth) for s, worth in known[:HOPES]]
-        self.board = Board(self.workshop, subject.machine, default, random.Random(seed), [s for s, _ in known], hopes, threads)
+        self.board = Board(self.workshop, subject.machine, default, random.Random(seed), [s for s, _ in known], hopes, threads, self._predicted)
         self.board.individuals[default.key] = default
         self.board.seen.add(default.candidate.strategy.plan)
         self.outcome = Outcome(self.board, Accepted(default, Verdict(False, ())))
-        self.gpu = subject.machine.isa in GPUS
         self._arena: Arena | Modelled | None = None
         self._refused_programs: dict[str, str] = {}
         self._verdict_s = 0.0
         self._judged_at = 0.0
-        self._model = launch_seconds if self.gpu else predict
         self._idle = 0
         self._pace = 0.0
         self.beaten = self.late = False

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 from ..evolve.board import Board, Individual, Proposal
 from ..evolve.bottleneck import weight
+from ..evolve.candidate import Candidate
 from ..evolve.crossover import assembled, composed, crossed
-from ..evolve.learnt import node_of, promising
+from ..evolve.learnt import WORST, node_of, promising
 from ..evolve.mutation import neighbours, several, steps_changed
 from ..strategy import GRAPH_MARK, Strategy
 from .proposer import NOTHING, Spent
@@ -34,8 +35,8 @@ class Builtin:
             out += self._known(board, want)
         elif self.crossover:
             out += self._combined(board, max(1, want // 4))
-        out += self._structures(board, max(1, want // 5))
-        out += self._promising(board, max(1, want // 3))
+        out += self._structures(board, max(1, want // (5 if board.generation else 10)))
+        out += self._promising(board, max(1, want // (3 if board.generation else 2)))
         out += self._varied(board, max(1, want - len(out) - 1))
         out += self._promising(board, max(0, want - len(out) - 1))
         tries = 0
@@ -101,7 +102,12 @@ class Builtin:
         def promise(name: str) -> float:
             return math.sqrt(self._promise(board, name) / most) if self.guidance else 0.5
 
-        found = promising(board, count, promise, ELITE, self.crossover)
+        usual = board.forecast(board.default.candidate) if self.guidance else 0.0
+
+        def forecast(c: Candidate) -> float:
+            return max(-WORST, min(WORST, math.log(board.forecast(c) / usual)))
+
+        found = promising(board, count, promise, ELITE, self.crossover, forecast if self.guidance else None)
         return [Proposal(replace(s, bottleneck=_why(board, s.choices[0][0])), "learnt", keys) for s, keys in found]
 
     def _spread(self, moves: list[tuple[str, int, Strategy]]) -> list[tuple[str, int, Strategy]]:
