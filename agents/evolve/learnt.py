@@ -61,7 +61,7 @@ class Learnt:
     def __init__(self, board: Board, promise: Callable[[str], float], forecast: Forecast | None = None):
         told = [(i.candidate, i.ratio) for i in board.individuals.values()] + [(c, math.inf) for c in board.poor]
         plain = [(c, ratio) for c, ratio in told if not c.strategy.scripts]
-        rows = [(features(told_apart(dict(c.strategy.choices), {**board.space, **c.space})), min(WORST, math.log(ratio)), NOISE) for c, ratio in plain]  # inf where it was screened
+        rows = [(features(told_apart(dict(c.strategy.choices), {**board.space, **c.space})), math.log(ratio), NOISE) for c, ratio in plain]
         rows += [(features(told_apart(c, board.space)), -worth, HOPE_NOISE) for c, worth in board.hopes]
         said = np.zeros(len(rows))
         if forecast:
@@ -72,7 +72,7 @@ class Learnt:
         for r, (fs, _, _) in enumerate(rows):
             x[r, [self.places[f] for f in fs]] = 1.0
         x[:, self.places[MODEL]] = said
-        y = np.array([value for _, value, _ in rows]) - FORECAST * said
+        y = np.array([min(WORST, value) for _, value, _ in rows]) - FORECAST * said  # inf where it was screened
         weights = np.array([1 / noise**2 for _, _, noise in rows])
         prior = np.array([1 / (self.width(f) if f else DOUBT) ** 2 for f in self.places])
         precision = (x.T * weights) @ x + np.diag(prior)
@@ -119,7 +119,8 @@ def promising(
         drawn = [near(parents, space, board.rng, crossover) for _ in range(DRAWS)]
         drawn += [far(board.default, space, board.rng) for _ in range(FAR)]
         ranked = sorted(((value(choices), choices, keys) for choices, keys in drawn if choices), key=lambda d: d[0])
-        tried = [(worth, Strategy(named(choices)).with_choices(choices), keys) for worth, choices, keys in _different(ranked, MADE if forecast else 1)]
+        best = _different(ranked, MADE if forecast else 1)
+        tried = [(worth, Strategy(named(choices)).with_choices(choices), keys) for worth, choices, keys in best]
         if forecast:
             tried.sort(key=lambda t: t[0] + trust * _said(board, t[1], forecast))
         if tried and board.is_new(tried[0][1]):
@@ -127,7 +128,11 @@ def promising(
     return out
 
 
-def _different(ranked: list[tuple[float, Choices, tuple[str, ...]]], count: int) -> list[tuple[float, Choices, tuple[str, ...]]]:
+Drawn = tuple[float, Choices, tuple[str, ...]]
+"""The logarithm of a time, decisions, keys of the parents."""
+
+
+def _different(ranked: list[Drawn], count: int) -> list[Drawn]:
     """The first of a ranking that are not the same strategy."""
     found = {tuple(sorted(d[1].items())): d for d in reversed(ranked)}
     return sorted(found.values(), key=lambda d: d[0])[:count]

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from ...evaluation.report.work import work
 from ...evaluation.verdict import Verdict
 from ...ir.diagnostic import BuildFailed, WarploomError
+from ...ir.machine import Machine
 from ...ir.module import Launch
 from ..knowledge.base import Knowledge, specific
 from ..proposers.proposer import Proposer
@@ -121,6 +122,7 @@ class Search:
         self.outcome = Outcome(self.board, Accepted(default, Verdict(False, ())))
         self._arena: Arena | Modelled | None = None
         self._refused_programs: dict[str, str] = {}
+        self._forecasts: dict[tuple[str, Machine], float] = {}
         self._verdict_s = 0.0
         self._judged_at = 0.0
         self._idle = 0
@@ -249,7 +251,10 @@ class Search:
         return kept
 
     def _predicted(self, candidate: Candidate) -> float:
-        return sum(self._model(k, self.board.machine) for k in candidate.kernels.values())
+        key = candidate.key, self.board.machine
+        if key not in self._forecasts:
+            self._forecasts[key] = sum(self._model(k, self.board.machine) for k in candidate.kernels.values())
+        return self._forecasts[key]
 
     def _wrong_when_small(self, p: Proposal, candidate: Candidate) -> bool:
         default = {k.script for k in self.board.default.candidate.kernels.values()}
