@@ -2,6 +2,10 @@
 #pragma once
 #include <torch/extension.h>
 
+#ifdef WL_CHECK
+#include <c10/core/CPUAllocator.h>
+#endif
+
 #include "emulator.h"
 
 namespace c10::cuda {
