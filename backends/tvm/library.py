@@ -19,6 +19,7 @@ class _Module:
 tvm: Any = _Module("tvm")
 ffi: Any = _Module("tvm_ffi")
 relax: Any = _Module("tvm.relax")
+codegen: Any = _Module("tvm.target.codegen")
 te: Any = _Module("tvm.te")
 tirx: Any = _Module("tvm.tirx")
 gpu: Any = _Module("tvm.s_tir.dlight.gpu")

@@ -15,9 +15,13 @@ from pathlib import Path
 
 import torch
 
+from ...frontend.torch_export import TensorLeaf, export_model
+from ...ir.diagnostic import WarploomError
 from .problem import first_line
 
 Contender = Callable[[tuple], object]
+SLOW_S = 0.5
+"""A run of TVM's that takes longer would take the time of all others."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,39 @@ def onnxruntime_rows(model: torch.nn.Module, x: torch.Tensor, threads: int) -> C
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda values: session.run(None, {name: values[0].numpy()})
+
+
+def tvm_available() -> bool:
+    from ...backends.tvm.client import version
+
+    return version() is not None
+
+
+def tvm(model: torch.nn.Module, inputs: tuple) -> Contender:
+    """TVM through LLVM, untuned: its own fusion, no schedule. The first run is in a process of TVM's own: what crashes there takes part no more."""
+    from ...backends.tvm.client import run_on_cpu
+    from ...backends.tvm.execute import compiled, shared
+
+    exported = export_model(model, inputs, None, None)
+
+    def tensors(values: tuple) -> dict[str, torch.Tensor]:
+        leaves = zip(exported.inputs, exported.flatten(tuple(values)))
+        known = {**exported.weights, **{leaf.name: v for leaf, v in leaves if isinstance(leaf, TensorLeaf)}}
+        return {i.name: known[i.name].detach().contiguous() for i in exported.graph.inputs}  # type: ignore[union-attr]
+
+    run_on_cpu(exported.graph, {name: t.numpy() for name, t in tensors(inputs).items()})
+    main = compiled(exported.graph)
+    begin = time.perf_counter()
+    main(*map(shared, tensors(inputs).values()))
+    if (seconds := time.perf_counter() - begin) > SLOW_S:
+        raise TooSlow(f"one run takes {seconds:.1f} s")
+    return lambda values: main(*map(shared, tensors(values).values()))
+
+
+class TooSlow(WarploomError):
+    """A contender needs too long for its rounds; the others race without it."""
+
+    code = "WL-E118"
 
 
 def torch_int8(model: torch.nn.Module) -> Contender:

@@ -9,7 +9,19 @@ from dataclasses import dataclass, replace
 import torch
 
 from ...ir.diagnostic import WarploomError
-from .contenders import Contender, Entry, eager, enter, inductor, onnxruntime, onnxruntime_available, ran, rotating
+from .contenders import (
+    Contender,
+    Entry,
+    eager,
+    enter,
+    inductor,
+    onnxruntime,
+    onnxruntime_available,
+    ran,
+    rotating,
+    tvm,
+    tvm_available,
+)
 from .interleave import Samples, interleave
 from .problem import Problem
 
@@ -29,6 +41,7 @@ class Row:
     eager_ms: float | None = None
     inductor_ms: float | None = None
     onnxruntime_ms: float | None = None
+    tvm_ms: float | None = None
     ratio: float | None = None
     interval: tuple[float, float] | None = None
     allocator_gain: float | None = None
@@ -75,6 +88,8 @@ def _one(row: Row, problem: Problem, ours: Entry, compile_s: float, inputs: Sequ
     ]
     if onnxruntime_available():
         entries.append(enter("onnxruntime", lambda: onnxruntime(problem.model, inputs[0], row.threads), inputs[0]))
+    if row.threads == 1 and tvm_available():
+        entries.append(enter("tvm", lambda: tvm(problem.model, inputs[0]), inputs[0]))
     with torch.no_grad():
         samples = interleave(ran(entries), inputs, budget_s, row.threads)
     medians = {f"{name}_ms": samples.median(name) * 1e3 for name in samples.seconds}

@@ -19,6 +19,7 @@ def show(rows: Sequence[Row], console: Console) -> None:
         "eager",
         "inductor",
         "onnx rt",
+        "tvm",
         "ratio",
         "95%",
         "allocator",
@@ -29,7 +30,9 @@ def show(rows: Sequence[Row], console: Console) -> None:
     )
     for r in rows:
         table.add_row(*_cells(r))
-    console.print(table, width=max(console.width, 132))
+    if not console.is_terminal:
+        console.width = max(console.width, 142)
+    console.print(table)
     for level, by_threads in geomeans(rows).items():
         for threads, mean in by_threads.items():
             console.print(f"{level}, {threads} thread(s): geometric mean {mean:.2f}x the faster of eager and Inductor")
@@ -45,7 +48,7 @@ def _cells(r: Row) -> list[str]:
     interval = f"{r.interval[0]:.2f} to {r.interval[1]:.2f}" if r.interval else ""
     mark = "" if r.counted else "*" if r.ok else ""
     ratio = f"{r.ratio:.2f}{mark}" if r.ratio else "failed" if not r.ok else ""
-    times = [_number(t, 3) for t in (r.warploom_ms, r.eager_ms, r.inductor_ms, r.onnxruntime_ms)]
+    times = [_number(t, 3) for t in (r.warploom_ms, r.eager_ms, r.inductor_ms, r.onnxruntime_ms, r.tvm_ms)]
     return [
         f"{r.level}/{r.problem}",
         str(r.threads),
