@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import fields
+from dataclasses import MISSING, fields
 
 from .expr import Const, Expr, Load, Op, Var
 from .graph import (
@@ -129,8 +129,9 @@ class _GraphParser(Parser):
         updates: list[tuple[str, str]] = []
         for s in f.body[:-1]:
             if isinstance(s, ast.Expr) and isinstance(s.value, ast.Call) and self.name(s.value.func) == "update":
-                name, value = (self.name(x) for x in s.value.args)
-                updates.append((name, value))
+                if len(s.value.args) != 2:
+                    raise self.fail(s, "expected `update(input, value)`")
+                updates.append((self.name(s.value.args[0]), self.name(s.value.args[1])))
             else:
                 nodes.append(self._node(s))
         value = f.body[-1].value
@@ -173,6 +174,8 @@ class _GraphParser(Parser):
         if not (isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in _NAMES):
             raise self.fail(n, "expected an operator", f"accepted: {', '.join(_NAMES)}")
         cls = _NAMES[n.func.id]
+        if not n.args:
+            raise self.fail(n, f"{n.func.id} without arguments")
         if cls is Map:
             return Map(self.expr(n.args[0]))
         if cls in (Extern, Random):
@@ -184,9 +187,12 @@ class _GraphParser(Parser):
             reason = kwargs.pop("reason_", "")
             return Extern(target, args, tuple(kwargs.items()), reason if isinstance(reason, str) else "")
         names = [f.name for f in fields(cls)]
-        if len(n.args) > len(names):
-            raise self.fail(n, f"{n.func.id} takes {len(names)} arguments")
-        return cls(**{name: self._field(name, a) for name, a in zip(names, n.args)})
+        needed = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
+        given = [*zip(names, n.args), *((k.arg or "**", k.value) for k in n.keywords)]
+        found = {name: self._field(name, a) for name, a in given if name in names}
+        if len(n.args) > len(names) or len(found) < len(given) or not found.keys() >= set(needed):
+            raise self.fail(n, f"wrong arguments of {n.func.id}", f"accepted: {', '.join(names)}, each once; needed: {', '.join(needed)}")
+        return cls(**found)
 
     def _string(self, n: ast.AST) -> str:
         if isinstance(n, ast.Constant) and isinstance(n.value, str):

@@ -1,7 +1,7 @@
 """Every rule of the graph verifier lets a legal graph through and names itself, with the line underlined, on a broken one."""
 
 import pytest
-from warploom.ir.diagnostic import WarploomError
+from warploom.ir.diagnostic import ParseError, WarploomError
 from warploom.ir.graph_text import parse_graph, print_graph
 from warploom.ir.verify_graph import RULES, verify_graph
 
@@ -95,3 +95,21 @@ def test_convolution_shapes(declared, conv, legal):
     else:
         with pytest.raises(WarploomError):
             verify_graph(parse_graph(text))
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("reduce(add, (y,), (1,))", "reduce(add, (y,), axs=(1,))"), ("reduce(add, (y,), (1,))", "reduce(add)"),
+        ("reduce(add, (y,), (1,))", "reduce(add, (y,), (1,), axes=(1,))"), ("sort(y, 1, True)", "sort()"),
+        ("map(s[i0] + 1.0)", "map()"), ("update(s, z)", "update(s)"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_an_error_of_the_text(right, wrong):
+    with pytest.raises(ParseError):
+        parse_graph(LEGAL.replace(right, wrong, 1))
+
+
+def test_arguments_may_be_named():
+    named = LEGAL.replace("reduce(add, (y,), (1,))", "reduce(add, (y,), axes=(1,))", 1)
+    assert named != LEGAL and parse_graph(named) == parse_graph(LEGAL)
