@@ -152,21 +152,25 @@ def judged(path: Path, small: bool, seconds: int) -> dict:
             return row | {"reference": f"{problem}"[:300]}
         row |= {"small": small, "emulator": outcome(lambda: errors_of(beside, lambda: load_extension([path.resolve()]), kept, small, "emulator"), seconds)}
         row |= {"transpiled": transpiled(path, beside, kept, small, seconds)}
-        wrong = [row[side].get("reason") == "disagrees" for side in ("emulator", "transpiled")]
-        return row | ({"itself": itself(path, beside, kept, seconds)} if all(wrong) else {})
+        why = [row[side].get("reason", "") for side in ("emulator", "transpiled")]
+        apart = {"apart": apart_of(kept)} if why == ["disagrees", "disagrees"] else {}
+        return row | ({"itself": apart | itself(path, beside, seconds)} if all(w.startswith(("disagrees", "WL-E053")) for w in why) else {})
 
 
-def itself(path: Path, beside: Path, kept: Path, seconds: int) -> dict:
-    """What speaks for the file being wrong: how far the two sides are apart, and what the checker finds at small sizes."""
+def apart_of(kept: Path) -> float:
+    """How far the two sides are apart."""
     import torch
 
-    both = [torch.load(kept.with_suffix(f".{side}")) for side in ("emulator", "transpiled")]
-    said = {"apart": max_error(*both)}
+    return max_error(*(torch.load(kept.with_suffix(f".{side}")) for side in ("emulator", "transpiled")))
+
+
+def itself(path: Path, beside: Path, seconds: int) -> dict:
+    """What else speaks for the file being wrong: what the checker finds at small sizes."""
     try:
         findings, failure = in_child(limited(lambda: checked(path, beside), min(seconds, 120)))
     except Exception as problem:
-        return said | {"checker": f"{problem}"[:200]}
-    return said | {"findings": findings} | ({"failure": failure} if failure else {})
+        return {"checker": f"{problem}"[:200]}
+    return {"findings": findings} | ({"failure": failure} if failure else {})
 
 
 def checked(path: Path, beside: Path) -> tuple[list[str], str]:
@@ -175,7 +179,7 @@ def checked(path: Path, beside: Path) -> tuple[list[str], str]:
     model, inputs = reference(beside, True, TINY)
     with torch.no_grad():
         _, findings, failure = check_extension([path], model, inputs, include=(), defines=())
-    return list(dict.fromkeys(f"line {f.line}: {f.kind}" for f in findings))[:4], failure[:200]
+    return list(dict.fromkeys(f"line {f.here.line}: {f.kind}" for f in findings))[:4], failure[:200]
 
 
 def rates(rows: list[dict]) -> dict:
