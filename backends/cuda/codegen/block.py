@@ -193,15 +193,16 @@ class Block(Folds, Thread):
         folded = folds(nest, known)
         self._mark_atomics(s, nest, folded)
         scans = [r for r in folded if r.running]
-        if scans:
-            self.scan_nest(nest, scans[0])
-            return
+        folded = [r for r in folded if not r.running]
         exact = nest.count == self.threads
-        if not exact:
+        if not exact and not scans:
             self.declare_for(s)
         parts = {id(r): self.begin_fold(r) for r in folded}
         self.folding = parts
-        self._iterations(nest, exact)
+        if scans:
+            self.scan_nest(nest, scans)
+        else:
+            self._iterations(nest, exact)
         self.folding = {}
         for r in folded:
             self.finish_fold(r, parts[id(r)])

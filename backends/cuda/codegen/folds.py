@@ -5,6 +5,8 @@ Comes in: a monoid and the registers that hold each thread's partial result. Goe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ....ir.expr import as_int, loads
 from ....ir.kernel import Alloc, Body, If, Reduce, Store, expressions, statements
 from ....ir.monoid_terms import identity_terms
@@ -64,11 +66,11 @@ class Folds(Thread):
         return [v.text for v in made]
 
     # -------------------------------------------------------------------------------- scans
-    def scan_nest(self, nest: Nest, scan: Reduce) -> None:
+    def scan_nest(self, nest: Nest, scans: Sequence[Reduce]) -> None:
         """A scan along the lanes: chunks of one element a thread, each carrying on where the one before ended."""
-        loop = nest.loops[0]
-        if len(nest.loops) != 1 or len(scan.targets) != 1:
-            raise UnsupportedOnGpu("a scan along lanes has one axis and one value", hint="bind the scanned axis to serial")
+        loop, scan = nest.loops[0], scans[0]
+        if len(scans) > 1 or len(nest.loops) != 1 or len(scan.targets) != 1:
+            raise UnsupportedOnGpu("a nest of lanes has one scan, of one axis and one value", hint="bind the scanned axis to serial")
         before, guard, after = _around(nest.body, scan)
         target, dtype = scan.targets[0], self.homes[scan.targets[0].buffer].buffer.dtype
         kind = register_type(dtype)

@@ -35,6 +35,7 @@ CASES = {
     "argmax": (lambda: F(lambda x: x.argmax(1)), lambda: [torch.randint(0, 50, (3, 700, 5)).float()]),
     "logsumexp": (lambda: F(lambda x: torch.logsumexp(x, 1)), lambda: [torch.randn(5, 777)]),
     "cumsum": (lambda: F(lambda x: x.cumsum(1)), lambda: [torch.randn(3, 1111)]),
+    "fold_beside_scan": (lambda: F(lambda x: x.cummin(1)[0].ceil().softmax(1)), lambda: [torch.randn(3, 140)]),
     "cumprod_columns": (lambda: F(lambda x: x.cumprod(0)), lambda: [torch.rand(9, 300) + 0.5]),
     "matmul": (lambda: F(torch.matmul), lambda: [torch.randn(131, 37), torch.randn(37, 75)]),
     "batched_matmul": (lambda: F(torch.matmul), lambda: [torch.randn(2, 70, 33), torch.randn(2, 33, 66)]),
