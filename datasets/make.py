@@ -125,19 +125,22 @@ def _judged(work: _Work, judging: Judging, style: Style, seed: int) -> Pair | Re
     c = _c(work, judging, style, sorted(kept))
     if isinstance(c, Refusal):
         return c
-    sums = _checksums(judging, kept, outputs, [seen.left, c.answer.left])
+    sums = _checksums(judging, kept, outputs, [seen.left, c.answer.left], c.plain_runs)
     if not sums:
         return Refusal("undecided", "both", "rounding alone decides outputs: no case gives the same integers on both sides")
     return _record(work, judging, seed, sums, (cuda, cuda_strategy, seen), c, style)
 
 
-def _checksums(judging: Judging, kept: Mapping[int, Case], outputs: Sequence[Array], left: Sequence[Mapping]) -> dict[int, list[dict]]:
-    """Of each case that both sides reproduce. Integers to the bit: those of float64 or, where a rounding decides, those of float32."""
+def _checksums(
+    judging: Judging, kept: Mapping[int, Case], outputs: Sequence[Array], left: Sequence[Mapping], plain: Mapping[int, Sequence[np.ndarray]]
+) -> dict[int, list[dict]]:
+    """Of each case that both sides reproduce. Integers to the bit: those of float64 or, where a rounding decides, those of float32. `plain`: what
+    the plain C form makes, case by case: its sums in one go are further off, and it is held to the same checksums."""
     made: dict[int, list[dict]] = {}
     for number, case in kept.items():
         single = [e if e.tolerance is not None else replace(e, value=e.eager) for e in case.outputs]
         for truth in (case.outputs, single):
-            runs = [[side[case.key][k] for side in left] for k in range(len(outputs))]
+            runs = [[*(side[case.key][k] for side in left), *(plain[number][k : k + 1] if number in plain else ())] for k in range(len(outputs))]
             sums = [checksum(len(made), o, e, r) for o, e, r in zip(outputs, truth, runs)]
             if number not in made and all(not differs(s, side[case.key][k]) for side in left for k, s in enumerate(sums)):
                 made[number] = sums
@@ -212,6 +215,7 @@ class _C:
     side: CSide
     naive: CSide
     plain: str
+    plain_runs: Mapping[int, Sequence[np.ndarray]]
     strategy: dict[str, object]
     answer: Answer
     others: dict[str, object]
@@ -236,8 +240,9 @@ def _c(work: _Work, judging: Judging, style: Style, kept: Sequence[int]) -> _C |
     if not answer.accepted:
         return refusal("c", answer, c_source=sides[name].source)
     others: dict[str, object] = {}
+    made: Mapping[int, Sequence[np.ndarray]] = {}
     for which in ("c_naive", "c_plain") if plain else ("c_naive",):
-        wrong = work.timed("c others", lambda w=which: _off(libraries[w.removeprefix("c_")], judging, kept, outputs))
+        wrong, made = work.timed("c others", lambda w=which: _off(libraries[w.removeprefix("c_")], judging, kept, outputs))
         if wrong and which == "c_naive":
             return Refusal("wrong-result", "c", f"the unscheduled form: {wrong}", c_source=sides["naive"].source)
         others[which] = {"accepted": not wrong, "by": "native", "slack": BASELINE_SLACK, **({"reason": wrong} if wrong else {})}
@@ -247,7 +252,7 @@ def _c(work: _Work, judging: Judging, style: Style, kept: Sequence[int]) -> _C |
         "threads": 1, "clock": "processor time", "machine": cpu_machine().name, "cuda_us": None, "others": {n: times.microseconds[k] for k, n in enumerate(order)},
     }  # fmt: skip
     strategy = {"name": name.rstrip("0123456789"), "chosen_by": "measurement", "among": order, **_texts(modules[name])}
-    return _C(sides[name], sides["naive"], plain, strategy, answer, others, measured)
+    return _C(sides[name], sides["naive"], plain, made if plain else {}, strategy, answer, others, measured)
 
 
 def _c_modules(work: _Work, graph: Graph) -> dict[str, Module]:
@@ -273,12 +278,14 @@ def _plain(graph: Graph, naive: Module) -> str:
         return ""
 
 
-def _off(library: Path, judging: Judging, kept: Sequence[int], outputs: Sequence[Array]) -> str:
+def _off(library: Path, judging: Judging, kept: Sequence[int], outputs: Sequence[Array]) -> tuple[str, dict[int, list[np.ndarray]]]:
+    """What is wrong with a form's outputs, if anything, and the outputs of each case where nothing is."""
     try:
-        made = run_sides.run_c(library, [judging.given[n].arrays for n in kept], outputs)
+        made = dict(zip(kept, run_sides.run_c(library, [judging.given[n].arrays for n in kept], outputs)))
     except (KernelFailed, BuildFailed) as error:
-        return error.message
-    return judging.far_off(dict(zip(kept, made)), BASELINE_SLACK)
+        return error.message, {}
+    wrong = judging.far_off(made, BASELINE_SLACK)
+    return wrong, {} if wrong else made
 
 
 # ------------------------------------------------------------------------------------------------ record
