@@ -80,6 +80,11 @@ class Exported:
                 raise InputMismatch(f"an argument is {value!r}, the model was compiled for {leaf.value!r}")
         return leaves
 
+    def tensors(self, args: tuple[object, ...]) -> dict[str, torch.Tensor]:
+        """All that a run of the graph may take, by name: the tensors among the arguments, and the weights. Raises InputMismatch."""
+        given = {leaf.name: v for leaf, v in zip(self.inputs, self.flatten(args)) if isinstance(leaf, TensorLeaf)}
+        return {**self.weights, **given}  # type: ignore[dict-item]
+
     def unflatten(self, leaves: Iterable[object]) -> object:
         """The model's result from one value for each of `outputs`."""
         return pytree.tree_unflatten(list(leaves), self.out_spec)

@@ -42,10 +42,8 @@ class Subject:
 
     def tensors(self, values: Sequence[object]) -> list[torch.Tensor]:
         """The tensors that a run of the graph takes: those among the model's arguments, then its state."""
-        leaves = self.exported.flatten(tuple(values))
-        given = {leaf.name: v for leaf, v in zip(self.exported.inputs, leaves) if isinstance(leaf, TensorLeaf)}
-        known = {**self.exported.weights, **given}
-        return [known[i.name].detach() for i in self.graph.inputs if i.role == "input"]  # type: ignore[union-attr]
+        known = self.exported.tensors(tuple(values))
+        return [known[i.name].detach() for i in self.graph.inputs if i.role == "input"]
 
     @property
     def slots(self) -> Mapping[str, Slot]:

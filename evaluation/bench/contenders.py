@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from ...frontend.torch_export import TensorLeaf, export_model
+from ...frontend.torch_export import export_model
 from ...ir.diagnostic import WarploomError
 from .problem import first_line
 
@@ -127,9 +127,8 @@ def tvm(model: torch.nn.Module, inputs: tuple) -> Contender:
     exported = export_model(model, inputs, None, None)
 
     def tensors(values: tuple) -> dict[str, torch.Tensor]:
-        leaves = zip(exported.inputs, exported.flatten(tuple(values)))
-        known = {**exported.weights, **{leaf.name: v for leaf, v in leaves if isinstance(leaf, TensorLeaf)}}
-        return {i.name: known[i.name].detach().contiguous() for i in exported.graph.inputs}  # type: ignore[union-attr]
+        known = exported.tensors(tuple(values))
+        return {i.name: known[i.name].detach().contiguous() for i in exported.graph.inputs}
 
     run_on_cpu(exported.graph, {name: t.numpy() for name, t in tensors(inputs).items()})
     main = compiled(exported.graph)
