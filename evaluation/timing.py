@@ -172,6 +172,8 @@ class _Sides:
         """One batch of either side on these cases, one a slot, and what is wrong with its outputs."""
         self._fill(turn, kind)
         ours, theirs = self.quickest(turn) if self.short else (self._ours(len(turn), 1) / len(turn), None)
+        if self.short:
+            self.trial.ran(self.contained, turn)
         found: list[Finding] = []
         for slot, case in enumerate(turn):
             found += self.trial.check(self.contained, slot, case, kind)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -204,6 +204,10 @@ class Trial:
         if any(m.wrong for m in misses):
             self.failures.append(Failure(case, misses, outputs, poisoned, list(self._before[id(contained)]), self._stage))
         self._before[id(contained)].append(case.key)
+
+    def ran(self, contained: Contained, cases: Iterable[Case]) -> None:
+        """Notes calls whose outputs nobody looked at: what fails after them did not fail in a fresh process."""
+        self._before[id(contained)] += [c.key for c in cases]
 
     def call(self, contained: Contained, slot: int, case: Case, poisoned: str = "nan", stirred: bool = False) -> list[Finding]:
         """Fills a slot, calls once, checks. Raises `Ended`."""
