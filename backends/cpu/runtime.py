@@ -148,8 +148,12 @@ class Runtime:
             call.table[self.layout.slots[name]] = call.made[name].data_ptr()
 
     def stepper(self, args: Sequence[torch.Tensor]) -> Callable[[int, int], None]:
-        """Runs any range of the module's launches on one call's memory, again and again: for timing. Updates are left out."""
-        return functools.partial(self._run, self._prepare(args, apart=True))
+        """Runs any range of the module's launches on one call's memory, again and again: for timing. Updates are left out. The memory has been
+        written once, so that no run pays for its pages."""
+        call = self._prepare(args, apart=True)
+        for storage in (*call.fresh, *([] if call.arena is None else [call.arena])):
+            storage.fill_(0)
+        return functools.partial(self._run, call)
 
     def profile(self, args: Sequence[torch.Tensor], repeats: int = 5) -> list[float]:
         """Median seconds of each step of the module, run one by one in order on a call's own memory; CPU seconds on one thread. Updates are

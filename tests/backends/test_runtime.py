@@ -1,6 +1,7 @@
 """The runtime on small modules: shapes, views, updates, ATen steps, weights that change, threads, forks."""
 
 import os
+import resource
 import threading
 
 import pytest
@@ -95,6 +96,16 @@ def test_bad_input_is_one_line(chain, bad):
 def test_input_that_requires_grad_is_taken_without_grad(chain):
     with torch.no_grad():
         chain([integers(4096, requires_grad=True)])
+
+
+def test_a_stepper_s_memory_has_been_touched():
+    size = 3 << 20
+    launch = pointwise("far", "x[i] + 1.0", "x", extent=str(size))
+    runtime = build(module([Input("x", f32(size))], [run(launch, "x", "y")], ("y",), {"y": f32(size)}))
+    step = runtime.stepper([integers(size)])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    step(0, 1)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 4 * size / 4096 / 100
 
 
 def test_aten_between_launches():
