@@ -286,9 +286,9 @@ def _arrays(exported: Exported, slots: Mapping[str, Slot], args: tuple[object, .
     return {n: (t.float() if t.dtype is torch.bfloat16 else t).detach().contiguous().numpy() for n, t in found.items()}  # type: ignore[union-attr]
 
 
-def verify_against_eager(model: Callable[..., object], compiled: Compiled, args: tuple[object, ...]) -> None:
-    """Compare on fresh inputs; the differences are kept in `compiled.differences`. Raises WrongNumbers."""
-    compiled.differences = disagreements(_subject(model, compiled), args)
+def verify_against_eager(model: Callable[..., object], compiled: Compiled, args: tuple[object, ...], seeds: Sequence[int] = SEEDS) -> None:
+    """Compare on fresh inputs, drawn for each seed; the differences are kept in `compiled.differences`. Raises WrongNumbers."""
+    compiled.differences = disagreements(_subject(model, compiled), args, seeds)
     for other in _other_sizes(compiled, args):
         compiled.differences += disagreements(_subject(model, compiled), other, SEEDS[:1])
     wrong = next((d for d in compiled.differences if not d.right), None)

@@ -24,18 +24,13 @@ _TEXTS: dict[str, str] = {
 @triton.jit
 def maximum(a, b):
     # The larger of two values, NaN when either is.
-    return tl.where((a > b) | (a != a), a, b)
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
 """,
     "minimum": """
 @triton.jit
 def minimum(a, b):
     # The smaller of two values, NaN when either is.
-    return tl.where((a < b) | (a != a), a, b)
-""",
-    "multiply": """
-@triton.jit
-def multiply(a, b):
-    return a * b
+    return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
 """,
     "largest": """
 @triton.jit

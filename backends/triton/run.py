@@ -123,6 +123,10 @@ class Worker:
             line = self.process.stdout.readline()
         except OSError:
             line = ""
+        except BaseException:  # interrupted: the answer that is still to come must not be taken for another's
+            self.close()
+            worker.cache_clear()
+            raise
         if not line:
             worker.cache_clear()
             raise TritonFailed("Triton's process ended without an answer")

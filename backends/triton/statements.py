@@ -15,6 +15,7 @@ from ...ir.monoid_terms import combine_terms, identity_terms
 from ...ir.scope import Scope
 from ...passes.barriers import Barrier
 from ...passes.regions import Nest, folds, nest_at
+from ..cpu.codegen.dtypes import HELD
 from ..cuda.codegen.thread import UnsupportedOnGpu
 from .functions import Functions
 from .values import AND, PRIMARY, SUM, TYPES, Home, Value, Values, held
@@ -362,7 +363,7 @@ class Statements(Values):
 
     def _combiner(self, monoid: str, dtypes: list[str]) -> str:
         """A function of two partial results."""
-        name = f"combine_{monoid}"
+        name = "_".join(("combine", monoid, *(d for d in dtypes[:1] if d in HELD)))
         width = len(dtypes)
         olds = [Value(f"a{k}", PRIMARY, d) for k, d in enumerate(dtypes)]
         news = [Value(f"b{k}", PRIMARY, d) for k, d in enumerate(dtypes)]
@@ -373,25 +374,21 @@ class Statements(Values):
 
     def _scan(self, s: Reduce, v: Value, dtype: str) -> None:
         """Running results along the lanes, on from the target, which takes in all of them."""
-        if len(self.shape) > 1 or len(s.targets) != 1 or s.monoid not in ("add", "mul"):
-            raise UnsupportedOnGpu("a scan along lanes has one axis and adds or multiplies", hint="bind the scanned axis to serial")
+        if len(self.shape) > 1 or len(s.targets) != 1:
+            raise UnsupportedOnGpu("a scan along lanes has one axis and one value", hint="bind the scanned axis to serial")
+        known = {"add": "tl.cumsum({}, 0)", "mul": "tl.cumprod({}, 0)"}
+        along = known[s.monoid] if s.monoid in known else f"tl.associative_scan({{}}, 0, {self._combiner(s.monoid, [dtype])})"
         running = self.fresh("running")
-        state = self.load(s.targets[0]).text
-        if s.monoid == "add":
-            self.line(f"{running} = {state} + tl.cumsum({v.text}, 0)")
-        else:
-            self.line(f"{running} = {state} * tl.cumprod({v.text}, 0)")
+        state = self.load(s.targets[0])
+        so_far = Value(along.format(v.text), PRIMARY, dtype)
+        self.line(f"{running} = {self.combined(s.monoid, [state], [so_far])[0].text}")
         self._assign(s.running[0], Value(running, PRIMARY, dtype))
         conditions, self.conditions = self.conditions, ()
         axes: tuple[str, ...] = self.axes
         self.axes = ()
-        last = self._reduced(s.monoid, [v], [dtype]) if s.monoid == "add" else self._product(v, dtype)
+        last = self._reduced(s.monoid, [v], [dtype])
         self._assign(s.targets[0], self.combined(s.monoid, [self.load(s.targets[0])], last)[0])
         self.conditions, self.axes = conditions, axes
-
-    def _product(self, v: Value, dtype: str) -> list[Value]:
-        self.functions.need("multiply")
-        return [Value(f"tl.reduce({v.text}, 0, multiply)", PRIMARY, dtype)]
 
     # -------------------------------------------------------------------------------- products of tiles
     def dot(self, s: For) -> bool:

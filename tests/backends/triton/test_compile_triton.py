@@ -3,11 +3,11 @@
 import pytest
 import warploom
 from problems import CASES, case
-from warploom.backends.triton.run import available, compile_ahead
+from warploom.backends.triton.run import Worker, available, compile_ahead, worker
 
 pytestmark = pytest.mark.skipif(not available(), reason="Triton is not installed")
 
-QUICK = ("wide_pointwise", "nan", "softmax", "cumsum", "matmul", "linear_leaky_relu", "max_pool", "integers")
+QUICK = ("wide_pointwise", "nan", "softmax", "cumsum", "fold_beside_scan", "matmul", "linear_leaky_relu", "max_pool", "integers")
 
 
 def _check(name, ahead):
@@ -21,7 +21,7 @@ def _check(name, ahead):
 
 @pytest.mark.parametrize("name", QUICK)
 def test_agrees_with_eager(name):
-    _check(name, ahead=name in ("softmax", "matmul"))
+    _check(name, ahead=name in ("softmax", "matmul", "fold_beside_scan"))
 
 
 @pytest.mark.long
@@ -42,6 +42,19 @@ def test_rows_are_tiles(golden):
     model, inputs = case("softmax")
     (source,) = warploom.compile(model, inputs, target="triton", verify=False).sources.values()
     golden("softmax", source)
+
+
+def test_an_interrupted_question_is_not_answered_later(monkeypatch):
+    class Interrupted:
+        def readline(self):
+            raise KeyboardInterrupt
+
+    asked = worker(True)
+    monkeypatch.setattr(asked.process, "stdout", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        asked.ask({"do": "run"})
+    assert isinstance(worker(True), Worker) and worker(True) is not asked
+    assert asked.process.wait(10) != 0
 
 
 @pytest.mark.gpu
