@@ -1,7 +1,7 @@
 """Default schedules for Triton: a naive program and its class go in, a schedule script comes out whose lanes are tiles of powers of two.
 
-*points*: a tile of points, every local a tile, loops inside as they are; *rows*: a program instance for each point, tiles along its rows;
-*contract*: a tile of the output as products of tiles. A tile is indexed by its own lanes alone, so there is no staging.
+*points*: a tile of points, every local a tile, loops inside as they are; *rows*: a program instance for each point, tiles along its rows (not
+for convolutions: neighbouring points read the same memory, and there are many of them); *contract*: a tile of the output as products of tiles. A tile is indexed by its own lanes alone, so there is no staging.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FOLDS = ("add", "max", "min", "any", "all")
 def sketch_triton(program: Program, kind: str, machine: Machine, choices: Mapping[str, int] | None = None) -> Draft:
     """The default Triton schedule for a naive program of a class, verified."""
     draft = Draft(program=program, machine=machine, choices=choices or {})
-    for rule in (*((contract,) if kind == "contract" else ()), rows, points, plain_points):
+    for rule in (*((contract,) if kind == "contract" else ()), *((rows,) if kind != "conv" else ()), points, plain_points):
         if draft.kept(lambda rule=rule: rule(draft) and draft.is_legal()):
             return draft
     verify(draft.program)

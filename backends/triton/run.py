@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -125,24 +124,32 @@ class Worker:
             line = ""
         except BaseException:  # interrupted: the answer that is still to come must not be taken for another's
             self.close()
-            worker.cache_clear()
             raise
         if not line:
-            worker.cache_clear()
+            self.close()
             raise TritonFailed("Triton's process ended without an answer")
         answer = json.loads(line)
         if "error" in answer:
             raise TritonFailed(answer["error"])
         return answer["value"]
 
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
     def close(self) -> None:
         """End the process."""
-        if self.process.poll() is None:
+        if not self.ended:
             self.process.kill()
+            self.process.wait()
 
 
-@cache
+_WORKERS: dict[bool, Worker] = {}
+
+
 def worker(interpret: bool) -> Worker:
-    """The process of a kind, started when first asked for."""
+    """The process of a kind, started when first asked for and when the last one has ended."""
     need_triton()
-    return Worker(interpret)
+    if interpret not in _WORKERS or _WORKERS[interpret].ended:
+        _WORKERS[interpret] = Worker(interpret)
+    return _WORKERS[interpret]
