@@ -2,7 +2,7 @@
 
 The kernel is compiled so that every load and store calls the checker (`checker.cpp`): out of bounds and misaligned accesses,
 races within and between blocks, reads of memory that nobody wrote, divergent barriers, bad warp masks, deadlocks, and
-elements of an output that no thread wrote.
+elements of an output that no thread wrote. Kernels whose threads never wait pass a cheaper screen first (`screen.py`), and most end there.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from ..toolchain import compile_library
+from .argument import Argument, copy_in, copy_out
 from .execute import build, header_stamp, open_kernel
 from .lines import Lines
-from .unit import Parameter, Unit, include_folder
+from .screen import open_screen, screenable
+from .unit import Unit, include_folder
 
 CHECK_FLAGS = (
     "-O1",
@@ -32,7 +34,6 @@ CHECK_FLAGS = (
     "--param=tsan-instrument-func-entry-exit=0",
 )
 CHECK_DEFINES = "#define WL_CHECK 1\n"
-_KINDS = {"in": 0, "out": 1, "inout": 2, "temp": 3}
 _ORDERS = (0, 1)
 
 
@@ -87,15 +88,6 @@ def _xyz(place: Sequence[int]) -> str:
     return "(" + ",".join(map(str, place)) + ")"
 
 
-@dataclass(frozen=True)
-class Argument:
-    """One argument for a checked run: `kind` is in, out, inout or temp for arrays (what the kernel may expect of its contents)."""
-
-    parameter: Parameter
-    value: Any
-    kind: str = "inout"
-
-
 @functools.cache
 def checker() -> ctypes.CDLL:
     """The checker's library, its hooks visible to the kernels that are loaded after it."""
@@ -117,6 +109,10 @@ def check_unit(
     constants: Sequence[tuple[str, np.ndarray]] = (),
 ) -> tuple[list[np.ndarray | None], list[Finding], str]:
     """Runs the unit in two orders of threads; gives the arrays of the first, all findings, and what ended a run early ("" mostly)."""
+    if screenable(unit):
+        clean = open_screen(unit, include=include, defines=defines, constants=constants).run(arguments)
+        if clean is not None:
+            return clean, [], ""
     checker()
     path = build(unit, include=include, defines=defines, flags=CHECK_FLAGS, extra=CHECK_DEFINES)
     kernel = open_kernel(path, [name for name, _ in constants])
@@ -160,11 +156,11 @@ def _run_once(library: ctypes.CDLL, arguments: Sequence[Argument], order: int) -
     slots = (ctypes.c_void_p * max(1, len(arguments)))()
     keep: list[Any] = []
     for i, argument in enumerate(arguments):
-        slots[i] = _place(tool, argument, keep)
+        slots[i] = place(tool, argument, keep)
     library.wl_run.restype = ctypes.c_char_p
     failure = library.wl_run(slots)
     text = tool.wl_check_report().decode(errors="replace")
-    arrays = [_copy_out(slots[i], a.value) if isinstance(a.value, np.ndarray) else None for i, a in enumerate(arguments)]
+    arrays = [copy_out(slots[i], a.value) if isinstance(a.value, np.ndarray) else None for i, a in enumerate(arguments)]
     unwritten = (
         () if failure else tuple(_count_unwritten(tool, slots[i], a) for i, a in enumerate(arguments) if a.kind == "out")
     )
@@ -172,24 +168,10 @@ def _run_once(library: ctypes.CDLL, arguments: Sequence[Argument], order: int) -
     return arrays, _Report(text, tuple(u for u in unwritten if u[1])), (failure or b"").decode(errors="replace")
 
 
-def _place(tool: ctypes.CDLL, argument: Argument, keep: list[Any]) -> int | None:
-    value = argument.value
-    if value is None:
-        return None
-    if not isinstance(value, np.ndarray):
-        keep.append(np.atleast_1d(np.asarray(value)).copy())
-        return keep[-1].ctypes.data
-    kind, item = _KINDS.get(argument.kind, 2), value.dtype.itemsize if value.dtype.fields is None else 4
-    address = tool.wl_check_buffer(argument.parameter.name.encode(), ctypes.c_size_t(value.nbytes), kind, item)
-    ctypes.memmove(address, np.ascontiguousarray(value).ctypes.data, value.nbytes)
-    return address
-
-
-def _copy_out(address: int | None, like: np.ndarray) -> np.ndarray:
-    out = np.empty_like(like, order="C")
-    if address and like.nbytes:
-        ctypes.memmove(out.ctypes.data, address, like.nbytes)
-    return out
+def place(tool: ctypes.CDLL, argument: Argument, keep: list[Any]) -> int | None:
+    """The address of the argument's copy between red zones of the checker."""
+    name = argument.parameter.name.encode()
+    return copy_in(argument, lambda size, item: tool.wl_check_buffer(name, ctypes.c_size_t(size), argument.kind_number, item), keep)
 
 
 def _count_unwritten(tool: ctypes.CDLL, address: int | None, argument: Argument) -> tuple[str, int, int]:

@@ -32,6 +32,7 @@ C_TYPES = {
     "bool": "uint8_t",
 }
 _BY_BYTES = ("float16", "bfloat16", "struct")
+_ENTRY = '#line 1 "warploom-entry"\n'
 _VOLATILE = (
     "-DWL_VOLATILE",
     "-fsanitize=thread",
@@ -75,6 +76,11 @@ class Unit:
     defines: str = ""
 
     @property
+    def source(self) -> str:
+        """What the body holds of the source, rewritten."""
+        return self.body.partition(_ENTRY)[0]
+
+    @property
     def text(self) -> str:
         return f'{self.defines}#include "warploom/emulator.h"\n{self.body}'
 
@@ -114,7 +120,7 @@ def build_unit(
     parts = [
         renamed,
         f'#line 1 "{filename}"\n{rewritten.text}\n',
-        '#line 1 "warploom-entry"\n',
+        _ENTRY,
         f"#undef {entry}\n" if entry else "",
     ]
     parts += [_constant_setter(number, name) for number, name in enumerate(constants)]

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "block.h"
+#include "screen.h"
 
 namespace wl {
 
@@ -48,7 +49,12 @@ template <class T> constexpr bool is_word = std::is_integral_v<T> && sizeof(T) >
 }  // namespace wl
 
 // The checker is told of an atomic once, with the place that called it.
-#ifdef WL_CHECK
+#ifdef WL_SCREEN
+#define WL_ATOMIC_SEEN(READS) wl::screen::access_atomic(p, sizeof(T))
+#else
+#define WL_ATOMIC_SEEN(READS) WL_HOOK(wl::wl_check_atomic(p, sizeof(T), READS, WL_SITE))
+#endif
+#if defined(WL_CHECK) || defined(WL_SCREEN)
 #define WL_ATOMIC WL_CALL
 #else
 #define WL_ATOMIC inline
@@ -56,7 +62,7 @@ template <class T> constexpr bool is_word = std::is_integral_v<T> && sizeof(T) >
 
 template <class T>
 WL_ATOMIC T atomicAdd(T* p, wl::Given<T> v) {
-  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
+  WL_ATOMIC_SEEN(1);
   if constexpr (wl::is_word<T>)
     return __atomic_fetch_add(p, v, __ATOMIC_RELAXED);
   else
@@ -64,54 +70,54 @@ WL_ATOMIC T atomicAdd(T* p, wl::Given<T> v) {
 }
 template <class T>
 WL_ATOMIC T atomicSub(T* p, wl::Given<T> v) {
-  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
+  WL_ATOMIC_SEEN(1);
   return wl::update(p, [v](T old) { return old - v; });
 }
 template <class T>
 WL_ATOMIC T atomicMin(T* p, wl::Given<T> v) {
-  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
+  WL_ATOMIC_SEEN(1);
   return wl::update(p, [v](T old) { return v < old ? v : old; });
 }
 template <class T>
 WL_ATOMIC T atomicMax(T* p, wl::Given<T> v) {
-  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
+  WL_ATOMIC_SEEN(1);
   return wl::update(p, [v](T old) { return v > old ? v : old; });
 }
 template <class T>
 WL_ATOMIC T atomicAnd(T* p, wl::Given<T> v) {
-  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
+  WL_ATOMIC_SEEN(1);
   return __atomic_fetch_and(p, v, __ATOMIC_RELAXED);
 }
 template <class T>
 WL_ATOMIC T atomicOr(T* p, wl::Given<T> v) {
-  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
+  WL_ATOMIC_SEEN(1);
   return __atomic_fetch_or(p, v, __ATOMIC_RELAXED);
 }
 template <class T>
 WL_ATOMIC T atomicXor(T* p, wl::Given<T> v) {
-  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
+  WL_ATOMIC_SEEN(1);
   return __atomic_fetch_xor(p, v, __ATOMIC_RELAXED);
 }
 template <class T>
 WL_ATOMIC T atomicInc(T* p, wl::Given<T> limit) {
-  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
+  WL_ATOMIC_SEEN(1);
   return wl::update(p, [limit](T old) { return old >= limit ? T(0) : T(old + 1); });
 }
 template <class T>
 WL_ATOMIC T atomicDec(T* p, wl::Given<T> limit) {
-  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
+  WL_ATOMIC_SEEN(1);
   return wl::update(p, [limit](T old) { return old == 0 || old > limit ? limit : T(old - 1); });
 }
 template <class T>
 WL_ATOMIC T atomicExch(T* p, wl::Given<T> v) {
-  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 0, WL_SITE));
+  WL_ATOMIC_SEEN(0);
   using Word = typename wl::Bits<sizeof(T)>::type;
   wl::count_retry();
   return wl::bits_as<T>(__atomic_exchange_n(reinterpret_cast<Word*>(p), wl::bits_as<Word>(v), __ATOMIC_RELAXED));
 }
 template <class T>
 WL_ATOMIC T atomicCAS(T* p, wl::Given<T> expected, wl::Given<T> wanted) {
-  WL_HOOK(wl::wl_check_atomic(p, sizeof(T), 1, WL_SITE));
+  WL_ATOMIC_SEEN(1);
   using Word = typename wl::Bits<sizeof(T)>::type;
   Word seen = wl::bits_as<Word>(expected);
   wl::count_retry();

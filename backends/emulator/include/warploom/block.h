@@ -83,8 +83,8 @@ struct Worker {
   Thread thread[kMaxThreads];
 };
 
-// Under the checker one core runs everything, and shared variables have the thread-local storage to themselves.
-#ifdef WL_CHECK
+// Under the checker (and its screen) one core runs everything, and shared variables have the thread-local storage to themselves.
+#if defined(WL_CHECK) || defined(WL_SCREEN)
 #define WL_OWN
 #else
 #define WL_OWN __thread

@@ -11,6 +11,7 @@
 #include "vector_types.h"
 
 #include "block.h"
+#include "screen.h"
 #include "lockstep.h"
 #include "launch.h"
 #include "warp.h"

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "block.h"
+#include "screen.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -114,6 +115,38 @@ struct Runner {
     return run_loop(w);
   }
 
+#ifdef WL_SCREEN
+  // Instrumented, as the body that it contains: what it keeps lives in registers, and the number of the thread is stored out of the compiler's
+  // sight.
+#ifdef WL_DEVICE_INDEX
+  WL_CALL static void set_index(uint3 at) { WL_SET_INDEX(at); }
+#else
+  static void set_index(uint3) {}
+#endif
+  static bool loops(Worker& w, const void* body) {
+    const Body shared_body = copy_of(body);
+    const Place place = place_of_block(w);
+    const dim3 extent = place.block_dim;
+    const unsigned step = screen::backwards() ? -1u : 1u;
+    const uint3 first = step == 1 ? uint3{0, 0, 0} : uint3{extent.x - 1, extent.y - 1, extent.z - 1};
+    screen::State me = screen::enter_block() + (step == 1 ? 0 : 2 * (extent.x * extent.y * extent.z - 1));
+    unsigned z = first.z;
+    for (unsigned planes = extent.z; planes; --planes, z += step) {
+      unsigned y = first.y;
+      for (unsigned rows = extent.y; rows; --rows, y += step) {
+        unsigned x = first.x;
+        for (unsigned left = extent.x; left; --left, x += step, me += 2 * step) {
+          screen::set_thread(me);
+          set_index(uint3{x, y, z});
+          Body own = shared_body;
+          own(uint3{x, y, z}, place.block, extent, place.grid_dim);
+        }
+      }
+    }
+    screen::end_block();
+    return true;
+  }
+#else
   WL_QUIET static bool loops(Worker& w, const void* body) {
     const Body& shared_body = *static_cast<const Body*>(body);
     const uint3 block = w.block;
@@ -134,6 +167,7 @@ struct Runner {
     }
     return true;
   }
+#endif
 };
 
 // Cores that blocks may share: one, unless the process says otherwise. A process forked from one that has used a team of threads must not
@@ -172,6 +206,14 @@ struct Grid {
       if (!one_block(w, c, body, wl_check_block_at(i, blocks))) failure = w.failure, failed = true;
     self = nullptr;
     wl_check_launch_end();
+#elif defined(WL_SCREEN)
+    Worker& w = worker();
+    prepare_worker(w, c, name, false);
+    if (kFibers || !screen::begin_launch(threads)) failed = true;
+    for (unsigned long long i = 0; i < blocks && !failed; ++i)
+      if (!one_block(w, c, body, screen::begin_block(i, blocks, w.threads_in_block))) failed = true;
+    self = nullptr;
+    if (failed) failure.message = "screened";
 #else
 #pragma omp parallel num_threads(cores()) if (!kOrdered && cores() > 1 && blocks > 1 && threads > (kFibers ? 1024 : 65536))
     {

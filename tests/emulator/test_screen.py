@@ -1,0 +1,57 @@
+"""The screen before the checker: right kernels end there with the arrays of a plain run, whatever may be wrong goes on to the checker."""
+
+import numpy as np
+import pytest
+from warploom.backends.emulator.argument import Argument
+from warploom.backends.emulator.launch import Launch
+from warploom.backends.emulator.screen import open_screen, screenable
+from warploom.backends.emulator.unit import Call, Parameter, build_unit
+
+CLEAN = {
+    "own elements, read again": ("float", "out", "int i = blockIdx.x * 32 + threadIdx.x; y[i] = x[i]; for (int k = 0; k < 3; ++k) y[i] += x[63 - i];"),
+    "halves of a word": ("short", "out", "int i = blockIdx.x * 32 + threadIdx.x; y[i] = x[i] + 1;"),
+    "read by all, written by none": ("float", "inout", "float s = 0; for (int i = 0; i < 64; ++i) s += y[i] * x[i]; if (s < -1e30f) y[0] = s;"),
+    "vectors": ("float", "out", "int i = threadIdx.x; if (blockIdx.x || i >= 16) return; ((float4*)y)[i] = ((const float4*)x)[i];"),
+    "atomics": ("int", "inout", "atomicAdd(&y[threadIdx.x & 1], x[threadIdx.x]);"),
+}
+SUSPECT = {
+    "a neighbour's element": ("float", "out", "int i = blockIdx.x * 32 + threadIdx.x; y[i] = 1; if (i) x[i] > 0 ? y[i - 1] += 1 : 0;"),
+    "read, then written by another": ("float", "inout", "int i = blockIdx.x * 32 + threadIdx.x; float v = y[63 - i]; y[i] = v + x[i];"),
+    "past the end": ("float", "out", "int i = blockIdx.x * 32 + threadIdx.x; y[i] = x[i + 1];"),
+    "not all written": ("float", "out", "int i = blockIdx.x * 32 + threadIdx.x; if (i < 63) y[i] = x[i];"),
+    "never written": ("float", "out", "int i = blockIdx.x * 32 + threadIdx.x; y[i] += x[i];"),
+    "an input": ("float", "out", "int i = blockIdx.x * 32 + threadIdx.x; y[i] = x[i]; const_cast<float*>(x)[i] = 0;"),
+    "atomic and plain": ("int", "inout", "atomicAdd(&y[0], 1); if (threadIdx.x == 3) y[0] = x[0];"),
+    "misaligned": ("float", "inout", "int i = threadIdx.x; if (i < 8) { float4 v = *(float4*)(y + 2 * i); y[40 + i] = v.x + x[i]; }"),
+    "a local array": ("float", "out", "int i = blockIdx.x * 32 + threadIdx.x; float t[4] = {}; y[i] = t[(i >> 4) + 1] + x[i];"),
+    "shared memory": ("float", "out", "__shared__ float s[32]; int i = threadIdx.x; s[i] = x[i]; y[blockIdx.x * 32 + i] = s[31 - i];"),
+}
+DTYPES = {"float": np.float32, "int": np.int32, "short": np.int16}
+
+
+def screened(type_, kind, body):
+    """The arrays, or None: a kernel of two blocks of 32 over 64 elements."""
+    x, y = (np.arange(1, 65) * k for k in (1, 2))
+    arguments = [Argument(Parameter(n, DTYPES[type_].__name__), v.astype(DTYPES[type_]), k) for n, v, k in (("y", y, kind), ("x", x, "in"))]
+    source = f"__global__ void k({type_}* y, const {type_}* x) {{ {body} }}"
+    unit = build_unit(source, (Call("k", Launch.of(2, 32), (0, 1)),), [a.parameter for a in arguments])
+    assert screenable(unit)
+    return open_screen(unit).run(arguments)
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_right_kernel_ends_at_the_screen(name):
+    arrays = screened(*CLEAN[name])
+    assert arrays is not None
+    if name == "halves of a word":
+        assert (arrays[0] == np.arange(2, 66)).all()
+
+
+@pytest.mark.parametrize("name", SUSPECT)
+def test_what_may_be_wrong_goes_to_the_checker(name):
+    assert screened(*SUSPECT[name]) is None
+
+
+def test_kernels_whose_threads_wait_are_the_checkers():
+    source = "__global__ void k(float* y) { __shared__ float s[32]; s[threadIdx.x] = 1; __syncthreads(); y[threadIdx.x] = s[31 - threadIdx.x]; }"
+    assert not screenable(build_unit(source, (Call("k", Launch.of(1, 32), (0,)),), [Parameter("y", "float32")]))
