@@ -116,8 +116,14 @@ def _build(cc: Compiler, units: Sequence[str], options: tuple[str, ...], headers
             jobs.append([cc.command, *options, f"-I{folder}", "-c", f"unit{number}.cpp", "-o", f"unit{number}.o"])
         run_parallel(jobs, folder)
         objects = [f"unit{n}.o" for n in range(len(units))]
-        run_parallel([[cc.command, "-shared", *objects, "-o", "library.so", "-lm"]], folder)
+        run_parallel([[cc.command, *_linker(), "-shared", *objects, "-o", "library.so", "-lm"]], folder)
         return (folder / "library.so").read_bytes()
+
+
+@functools.cache
+def _linker() -> tuple[str, ...]:
+    """The quicker linker where there is one: it takes a third of the time, which counts for one small kernel."""
+    return ("-fuse-ld=gold",) if shutil.which("ld.gold") else ()
 
 
 @contextlib.contextmanager
