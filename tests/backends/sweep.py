@@ -74,7 +74,7 @@ def cut_inputs(module: types.ModuleType, most: int) -> None:
 
 
 def _largest(sizes: dict[str, int], fixed: set[str]) -> str | None:
-    open_ = [k for k in sizes if k not in fixed and sizes[k] >= (4 if k.startswith("batch") else 18)]
+    open_ = [k for k in sizes if k not in fixed and sizes[k] >= (4 if k.startswith("batch") else 10)]
     return max(open_, key=lambda k: sizes[k] * (1000 if k.startswith("batch") else 1), default=None)
 
 
