@@ -308,6 +308,9 @@ class _Walk:
             return self.unary(e)
         if isinstance(e, t.Call):
             return self.call(e)
+        if isinstance(e, t.Lambda):  # what it touches when it is called is not followed
+            self.exact = False
+            return None
         for part in e.parts:
             if not isinstance(part, str):
                 self.value(part)

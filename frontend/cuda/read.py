@@ -15,6 +15,7 @@ from typing import Any
 
 from ...ir.diagnostic import Place, WarploomError
 from . import tree as t
+from .lambdas import own_names
 from .macros import expanded
 
 
@@ -42,6 +43,7 @@ _HEADS = ("__global__", "__device__", "__host__", "__forceinline__", "__noinline
 _DEFINED = {"__CUDA_ARCH__": 900, "__CUDACC__": 1, "__NVCC__": 1, "__CUDACC_VER_MAJOR__": 12, "CUDART_VERSION": 12000, "CUDA_VERSION": 12000}
 _LESS = re.compile(rb"(?<=[\w)\]])(\s*)<(?![<=])(?=[^<>;{}]*(?:;|&&|\|\||\?))")
 _PRAGMA = re.compile(rb'^[ \t]*#[ \t]*pragma\b[^\n]*|\b_Pragma\s*\(\s*"[^"\n]*"\s*\)', re.M)
+_LAMBDA_MARKS = re.compile(rb"(?<=\])\s*(?:__(?:host|device|forceinline)__\s*)+(?=[({])")
 _QUALIFIERS = ("type_qualifier", "storage_class_specifier")
 
 
@@ -83,6 +85,7 @@ class _Reader:
         attributes = tuple(word for word in _HEADS if re.search(rf"\b{word}\b", head))
         kind = "kernel" if "__global__" in attributes else "device" if "__device__" in attributes else "host"
         read = kind != "host" or self.host
+        params = tuple(self.params(declarator)) if read else ()
         name = self.text(declarator.child_by_field_name("declarator"))
         returns = self.text(node.child_by_field_name("type")) if node.child_by_field_name("type") else ""
         mark = self.text(node)[: declarator.start_byte - node.start_byte].rstrip()
@@ -90,8 +93,8 @@ class _Reader:
             name=name,
             kind=kind,
             returns=returns + ("*" if mark.endswith("*") else "&" if mark.endswith("&") else ""),
-            params=tuple(self.params(declarator)) if read else (),
-            body=self.statements(body) if read else (),
+            params=params,
+            body=own_names(self.statements(body), params) if read else (),
             template=self.template(outer),
             bounds=tuple(self.bounds(node)),
             attributes=attributes,
@@ -386,6 +389,21 @@ class _Reader:
         value = n.child_by_field_name("value")
         return t.Cast(self.text(n.child_by_field_name("type")), self.expression(value))
 
+    def lambda_(self, n: Any) -> t.Expr:
+        """A lambda; one that makes variables of its own or cannot be read is carried along as text."""
+        captures = self.text(n.child_by_field_name("captures"))[1:-1].strip()
+        declarator = n.child_by_field_name("declarator")
+        words = [c.type for c in (declarator.children if declarator is not None else ())]
+        kinds = {c.type for c in n.children} | set(words)
+        if re.search(r"\w\s*[=({]", captures) or kinds & {"template_parameter_list", "lambda_specifier"}:
+            return self.opaque(n)
+        try:
+            params = tuple(self.params(declarator)) if "parameter_list" in words else ()
+            returns = next((self.text(c)[2:].strip() for c in (declarator.children if declarator is not None else ()) if c.type == "trailing_return_type"), "")
+            return t.Lambda(captures, params, returns, self.statements(n.child_by_field_name("body")))
+        except UnsupportedCuda:
+            return self.opaque(n)
+
     # --- launches
 
     def launches(self, functions: list[t.Function]) -> Iterator[t.LaunchSite]:
@@ -413,7 +431,8 @@ def unambiguous(source: bytes) -> bytes:
     """The same bytes with `>` for each `<` that surely compares: the grammar takes `a < b && c >= d` for a template.
     The two have one precedence, and every text is cut from the original, so the tree is the right one.
 
-    Pragmas become blanks: the grammar takes `#pragma unroll` between two loops for all of the outer one's body."""
+    Pragmas become blanks: the grammar takes `#pragma unroll` between two loops for all of the outer one's body. So do the marks of device lambdas."""
+    source = _LAMBDA_MARKS.sub(lambda m: re.sub(rb"\S", b" ", m[0]), source)
     return _PRAGMA.sub(lambda m: b" " * len(m[0]), _LESS.sub(lambda m: m[1] + b">", source))
 
 
@@ -455,6 +474,7 @@ _EXPRESSIONS = {
     "subscript_expression": _Reader.index,
     "field_expression": _Reader.member,
     "cast_expression": _Reader.cast,
+    "lambda_expression": _Reader.lambda_,
 }
 
 

@@ -45,6 +45,8 @@ def _printed(e: t.Expr) -> tuple[str, int]:
         return f"{_at(e.value, _POSTFIX)}{e.op}{e.name}", _POSTFIX
     if isinstance(e, t.Cast):
         return _cast(e)
+    if isinstance(e, t.Lambda):
+        return _lambda(e), _PRIMARY
     return "".join(p if isinstance(p, str) else _at(p, _ASSIGN) for p in e.parts), _PRIMARY
 
 
@@ -67,6 +69,12 @@ def _cast(e: t.Cast) -> tuple[str, int]:
     if e.style == "functional":
         return f"{e.type}({expression(e.value)})", _POSTFIX
     return f"{e.style}<{e.type}>({expression(e.value)})", _POSTFIX
+
+
+def _lambda(e: t.Lambda) -> str:
+    head = f"[{e.captures}]({', '.join(parameter(p) for p in e.params)}){f' -> {e.returns}' if e.returns else ''} {{"
+    lines = body(e.body)
+    return f"{head} {lines[0]} }}" if len(lines) == 1 else "\n".join([head, *("  " + line for line in lines), "}"])
 
 
 def arguments(args: tuple[t.Expr, ...]) -> str:

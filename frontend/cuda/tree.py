@@ -1,10 +1,10 @@
 """The typed CUDA tree: what `read` makes of a file and what fission and raising rewrite. Every node is on this screen.
 
-expr = Name | Literal | Unary | Binary | Assign | Conditional | Call | Index | Member | Cast | Opaque
+expr = Name | Literal | Unary | Binary | Assign | Conditional | Call | Index | Member | Cast | Lambda | Opaque
 stmt = Declare | Evaluate | If | For | While | DoWhile | Switch | Return | Break | Continue | Block | Comment | Pragma
 
 Parentheses are dropped and put back by `text` where precedence wants them. `Opaque` is C++ that is carried along, with the
-expressions inside it in their places (a lambda, an initialiser list).
+expressions inside it in their places (an initialiser list).
 """
 
 from __future__ import annotations
@@ -83,11 +83,21 @@ class Cast:
 
 
 @dataclass(frozen=True)
+class Lambda:
+    """`[captures](params) -> returns { body }`; `returns` is "" where it is left out. No name of its own is any other's in its function."""
+
+    captures: str
+    params: tuple[Param, ...]
+    returns: str
+    body: Body
+
+
+@dataclass(frozen=True)
 class Opaque:
     parts: tuple[str | Expr, ...]
 
 
-Expr = Name | Literal | Unary | Binary | Assign | Conditional | Call | Index | Member | Cast | Opaque
+Expr = Name | Literal | Unary | Binary | Assign | Conditional | Call | Index | Member | Cast | Lambda | Opaque
 
 
 @dataclass(frozen=True)
@@ -194,7 +204,7 @@ class Pragma:
 
 Stmt = Declare | Evaluate | If | For | While | DoWhile | Switch | Return | Break | Continue | Block | Comment | Pragma
 Body = tuple[Stmt, ...]
-EXPRESSIONS = (Name, Literal, Unary, Binary, Assign, Conditional, Call, Index, Member, Cast, Opaque)
+EXPRESSIONS = (Name, Literal, Unary, Binary, Assign, Conditional, Call, Index, Member, Cast, Lambda, Opaque)
 STATEMENTS = (Declare, Evaluate, If, For, While, DoWhile, Switch, Return, Break, Continue, Block, Comment, Pragma)
 
 

@@ -61,6 +61,114 @@ __global__ void k(const float* a, const float* b, float* c, int n) {
   c[row * 16 + col] = sum;
 }""",
     ),
+    "parameters that the kernel changes": (
+        "grid=3;block=32",
+        """__global__ void k(const float* x, float* y, int n) {
+  __shared__ float s[32];
+  x += blockIdx.x * 32;
+  y += blockIdx.x * 32;
+  s[threadIdx.x] = x[threadIdx.x];
+  n -= 1;
+  __syncthreads();
+  if (threadIdx.x < n) y[threadIdx.x] = s[31 - threadIdx.x];
+}""",
+    ),
+    "parameters that a kernel without barriers changes": (
+        "grid=3;block=32",
+        """__global__ void k(const float* x, float* y) {
+  x += blockIdx.x * 32;
+  y += blockIdx.x * 32 + threadIdx.x;
+  *y = 2.0f * x[threadIdx.x];
+}""",
+    ),
+    "lambdas that ask for their place and synchronise": (
+        "grid=2;block=64",
+        """template <typename F> __device__ float over(int n, float v, F f) { for (int i = threadIdx.x; i < n; i += blockDim.x) v = f(v, i); return v; }
+__global__ void k(const float* x, float* y) {
+  __shared__ float part[2];
+  y[blockIdx.x * 100 + 99] = x[blockIdx.x * 100 + 99];
+  auto at = [&](int i) -> float { return x[blockIdx.x * 100 + i]; };
+  auto sum = [](float v) { for (int o = 16; o > 0; o >>= 1) v += __shfl_down_sync(0xffffffff, v, o); return v; };
+  float v = over(100, 0.f, [&](float a, int i) { return a + at(i); });
+  v = sum(v);
+  if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
+  __syncthreads();
+  const float total = part[0] + part[1];
+  auto put = [=](int i) { y[blockIdx.x * 100 + i] = at(i) / total; };
+  for (int i = threadIdx.x; i < 100; i += 64) put(i);
+}""",
+    ),
+    "CUB's reductions of a block and a warp": (
+        "grid=2;block=64",
+        """#include <cub/cub.cuh>
+struct Pair { float top; int where; };
+struct Larger { __device__ Pair operator()(const Pair& a, const Pair& b) const { return b.top > a.top ? b : a; } };
+template <int N> __device__ float total(float v) {
+  typedef cub::BlockReduce<float, N> Reduce;
+  __shared__ typename Reduce::TempStorage temp;
+  __shared__ float all;
+  v = Reduce(temp).Sum(v);
+  if (threadIdx.x == 0) all = v;
+  __syncthreads();
+  return all;
+}
+__global__ void k(const float* x, float* y) {
+  using Reduce = cub::BlockReduce<Pair, 64>;
+  __shared__ Reduce::TempStorage temp;
+  __shared__ cub::WarpReduce<float>::TempStorage warps[2];
+  __shared__ cub::WarpReduce<float, 16>::TempStorage halves[4];
+  int t = threadIdx.x, i = blockIdx.x * 64 + t;
+  float v = x[i] - total<64>(x[i]);
+  Pair p{x[i], t};
+  p = Reduce(temp).Reduce(p, Larger());
+  float m = cub::WarpReduce<float>(warps[t / 32]).Reduce(x[i], cub::Max());
+  float d = cub::WarpReduce<float, 16>(halves[t / 16]).Reduce(x[i], [] __device__(float a, float b) { return a - b; });
+  if (t % 32 == 0) v += m;
+  if (t % 16 == 0) v += d;
+  y[i] = t == 0 ? p.where + p.top + v : v;
+}""",
+    ),
+    "CUB's scans and loads": (
+        "grid=2;block=64",
+        """#include <cub/cub.cuh>
+__global__ void k(const float* x, float* y) {
+  using Scan = cub::BlockScan<float, 64>;
+  using Load = cub::BlockLoad<float, 64, 2, cub::BLOCK_LOAD_STRIPED>;
+  __shared__ union { Scan::TempStorage scan; Load::TempStorage load; } temp;
+  __shared__ cub::WarpScan<float>::TempStorage warps[2];
+  float own[2], before[2], all, s, carry = 0.f;
+  int t = threadIdx.x;
+  Load(temp.load).Load(x + blockIdx.x * 100, own, 100, 0.f);
+  __syncthreads();
+  Scan(temp.scan).ExclusiveSum(own, before);
+  __syncthreads();
+  for (int i = 0; i < 2; ++i) {
+    Scan(temp.scan).InclusiveSum(own[i], s, all);
+    __syncthreads();
+    cub::WarpScan<float> scan(warps[t / 32]);
+    float top, w;
+    scan.InclusiveScan(own[i], top, cub::Max());
+    scan.ExclusiveSum(own[i], w);
+    y[blockIdx.x * 128 + i * 64 + t] = s + carry + before[i] * 2.f + top * 3.f + w * 5.f;
+    carry += all;
+  }
+}""",
+    ),
+    "values of structs, and functions few know": (
+        "grid=1;block=64",
+        """struct __align__(8) Two { float a, b; };
+__device__ Two both(Two p) { p.a += __shfl_xor_sync(0xffffffff, p.a, 1); p.b += __shfl_down_sync(0xffffffff, p.b, 2); return p; }
+__global__ void k(const float* x, float* y) {
+  __shared__ Two s[64];
+  int t = threadIdx.x;
+  Two p{x[t], 2.f};
+  p = both(p);
+  s[t] = p;
+  __syncthreads();
+  double d = __longlong_as_double(__double_as_longlong(s[63 - t].a) ^ 1);
+  y[t] = (float)d + s[t].b + __umulhi(0x80000000u, t) + normcdff(x[t]) + __brev(t) % 7;
+}""",
+    ),
     "barriers behind a return of whole blocks": (
         "grid=4;block=32",
         """__global__ void k(const int* x, int* y) {
@@ -203,7 +311,10 @@ def test_text_of_an_element_loop(golden):
         ("__global__ void k(float* x) {\n  cub::DeviceReduce::Sum(x);\n}", "device-wide CUB"),
         ('__global__ void k(float* x) {\n  asm("nop;");\n}', "inline PTX"),
         ("__global__ void k(int* x) {\n  int v = x[0];\n  switch (v) { case 0: __syncthreads(); break; }\n}", "line 3"),
-        ("__global__ void k(int* x) {\n  auto f = [&] { __syncthreads(); };\n  f();\n}", "lambda"),
+        ("__global__ void k(int* x) {\n  auto f = [&] { for (;;) { __syncthreads(); return; } };\n  f();\n}", "line 2: lambda f synchronises or asks for its place, and it returns"),
+        ("__global__ void k(int* x) {\n  int i = 0;\n  auto f = [=] { x[threadIdx.x] = i; };\n  ++i;\n  f();\n}", "keeps a copy of i, which changes"),
+        ("#include <cub/cub.cuh>\n__global__ void k(int* x) {\n  __shared__ cub::BlockReduce<int, 32>::TempStorage s;\n  x[0] = cub::BlockReduce<int, 32>(s).Minimum(1);\n}", "line 4: no rule for BlockReduce::Minimum"),
+        ("#include <cub/cub.cuh>\n__global__ void k(int* x) {\n  typedef cub::BlockRadixSort<int, 32, 1> Sort;\n}", "line 3: this part of CUB"),
         ("__global__ void k(int* x) {\n  x[0] = __match_any_sync(~0u, 1);\n}", "line 2: no rule for __match_any_sync"),
         ("__global__ void k(int* x) {\n  x[0] = x[1] > 0 ? __shfl_sync(~0u, x[2], 0) : 0;\n}", "line 2"),
         ("#include <cooperative_groups.h>\n__global__ void k(int* x) {\n  cooperative_groups::this_grid().sync();\n}", "line 3: no rule for this_grid"),

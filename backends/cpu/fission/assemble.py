@@ -219,7 +219,7 @@ class Assembler:
             return []
         if d.extents:
             return self.zeroed(s, d)
-        value = d.init if d.form == "=" else t.Call(t.Name(plain(s.type)), (d.init,))
+        value = d.init if d.form == "=" else _braced(plain(s.type), d.init) if d.form == "{" else t.Call(t.Name(plain(s.type)), _listed(d.init))
         return [self.placed(t.Evaluate(t.Assign("=", t.Name(d.name), value), s.line))]
 
     def zeroed(self, s: t.Declare, d: t.Declarator) -> list[Any]:
@@ -435,6 +435,19 @@ def _list_values(e: t.Expr | None) -> list[str] | None:
 
     text = expression(e).replace("{", " ").replace("}", " ")
     return [v.strip() for v in text.split(",") if v.strip()]
+
+
+def _listed(e: t.Expr) -> tuple[t.Expr, ...]:
+    """The values between the brackets of an initialiser."""
+    return (*_listed(e.left), e.right) if isinstance(e, t.Binary) and e.op == "," else () if e == t.Opaque(("",)) else (e,)
+
+
+def _braced(type_: str, e: t.Expr) -> t.Expr:
+    """`T{a, b}`."""
+    parts: list[str | t.Expr] = [type_ + "{"]
+    for k, value in enumerate(_listed(e)):
+        parts += [", ", value] if k else [value]
+    return t.Opaque((*parts, "}"))
 
 
 def _regions(items: list[Any]) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from ....frontend.cuda import text
 from ....frontend.cuda import tree as t
 from ....frontend.cuda.read import UnsupportedCuda
 from . import spelling
+from .cub import ALIASES, uncubbed
 from .groups import ungrouped
 from .kernel import Geometry, KernelCode, kernel_code
 from .prelude import prelude
@@ -22,7 +23,7 @@ from .sync import Synchronising
 _LIBRARIES = {
     r"\bcublas\w*\s*\(": "cuBLAS", r"\bcudnn[A-Z]\w*\s*\(": "cuDNN", r"\bcufft\w*\s*\(": "cuFFT", r"\bcusparse\w*\s*\(": "cuSPARSE",
     r"\bcusolver\w*\s*\(": "cuSOLVER", r"\bthrust::": "Thrust", r"\bcurand\w*\s*\(": "cuRAND", r"\bcub::Device\w+": "device-wide CUB",
-    r"\bcub::(?:Block|Warp)\w+": "CUB", r"\bnvcuda::wmma|\bwmma::": "tensor cores (wmma)", r"\bcutlass::": "CUTLASS",
+    r"\bcub::(?:Block|Warp)(?!(?:Reduce|Scan)\b|Load\b|Store\b)\w+": "this part of CUB", r"\bnvcuda::wmma|\bwmma::": "tensor cores (wmma)", r"\bcutlass::": "CUTLASS",
     r"\basm\s*(?:volatile\s*)?\(": "inline PTX",
     r"\btex[123]D\w*\s*[<(]": "textures",
 }  # fmt: skip
@@ -76,7 +77,7 @@ def translate(file: t.CudaFile, geometries: dict[str, Geometry] | None = None, *
     """The file as C++ for the CPU. `geometries`: what is known of each kernel's launches; `bare`: kernels are what others call.
     Raises UnsupportedCuda."""
     refuse_libraries(file.source)
-    file = ungrouped(file)
+    file = uncubbed(ungrouped(file))
     known = geometries or {}
     codes = {k.name: _code(k, file, known.get(k.name) or geometry_of(k, file), bare) for k in file.kernels}
     edits = [_Edit(k.start, k.stop, codes[k.name].text.rstrip("\n")) for k in file.kernels]
@@ -189,6 +190,7 @@ def _host(body: str) -> str:
     body = without_idle_calls(body)
     body = _PROTOTYPES.sub("", body)
     body = _unqualified(body)
+    body = ALIASES.sub("", body)
     body = re.sub(r"^[ \t]*(?:using\s+namespace|namespace\s+\w+\s*=|using)\s+cooperative_groups\b[^;]*;[ \t]*\n", "", body, flags=re.M)
     head, rest = _split_includes(body)
     needed = stand_ins(rest)
@@ -197,6 +199,7 @@ def _host(body: str) -> str:
 
 def _unqualified(body: str) -> str:
     body = re.sub(r"\b__(?:device|host)__[ \t]*", "", body)
+    body = re.sub(r"\b__align__(?=\s*\()", "alignas", body)
     return re.sub(r"\b__forceinline__\b", "inline", body)
 
 
@@ -205,6 +208,7 @@ def file_scope(file: t.CudaFile) -> str:
     edits = [_Edit(f.start, f.stop, "") for f in file.functions] + [_Edit(start, stop, "") for _, start, stop in file.symbols]
     rest = _INCLUDES.sub("", _without_remarks(_apply(file.source, edits)))
     rest = re.sub(r'^[ \t]*#[ \t]*include[ \t]*"[^\n]*\n|^[ \t]*extern\s*"C"\s*(?:;|\{\s*\})|^[ \t]*#[ \t]*pragma once[^\n]*\n', "", rest, flags=re.M)
+    rest = ALIASES.sub("", rest)
     rest = re.sub(r"^[ \t]*(?:using\s+namespace|namespace\s+\w+\s*=|using)\s+cooperative_groups\b[^;]*;[ \t]*\n", "", rest, flags=re.M)
     rest = _PROTOTYPES.sub("", _unqualified(rest))
     return re.sub(r"\n\s*\n+", "\n", rest).lstrip("\n")

@@ -38,7 +38,31 @@ def ungrouped(file: t.CudaFile) -> t.CudaFile:
     if "cooperative_groups" not in file.source:
         return file
     taken = {f.name: {i: g for i, p in enumerate(f.params) if (g := _named(p.type))} for f in file.functions if f.kind == "device"}
+    while _given(file, taken):
+        pass
     return replace(file, functions=tuple(f if f.kind not in ("device", "kernel") else _Rewriter(f, taken).run() for f in file.functions))
+
+
+def _given(file: t.CudaFile, taken: dict[str, dict[int, Group]]) -> bool:
+    """Whether calls told a group for a parameter whose type is the function's own to choose (`template <class G> f(G g)`); added to `taken`."""
+    grown = False
+    for f in file.functions:
+        if f.kind not in ("device", "kernel"):
+            continue
+        rewriter = _Rewriter(f, taken)
+        rewriter.learn(f.body)
+        for call in t.calls(f.body):
+            function = file.function(t.called(call))
+            if function is None or function.kind != "device":
+                continue
+            for i, (p, arg) in enumerate(zip(function.params, call.args)):
+                group = rewriter.group(arg)
+                if group is None or p.type.removeprefix("const ").strip() not in (*function.template_names, "auto"):
+                    continue
+                grown |= i not in taken[function.name]
+                if taken[function.name].setdefault(i, group) != group:
+                    rewriter.refuse(f"{function.name} is given groups of two kinds")
+    return grown
 
 
 def _named(type_: str) -> Group | None:
@@ -67,19 +91,25 @@ class _Rewriter:
             if isinstance(n, t.Call) and t.called(n) in _UNKNOWN:
                 self.refuse(f"no rule for {t.called(n)}")
         params = tuple(p for p in self.function.params if p.name not in self.known)
-        return replace(self.function, body=body, params=params)
+        gone = {p.type.removeprefix("const ").strip() for p in self.function.params if p.name in self.known}
+        template = tuple(x for x, name in zip(self.function.template, self.function.template_names) if name not in gone)
+        return replace(self.function, body=body, params=params, template=template)
 
     def refuse(self, why: str) -> None:
         raise UnsupportedCuda(f"line {self.line}: {why} (cooperative groups)")
 
     def statements(self, body: t.Body) -> t.Body:
+        self.learn(body)
+        return t.rewrite(body, self.change)
+
+    def learn(self, body: t.Body) -> None:
+        """Which variables are groups."""
         for n in t.walk(body):
             if isinstance(n, t.Declare):
                 for d in n.declarators:
                     group = _named(n.type) or (self.group(d.init) if n.type in ("auto", "const auto") else None)
                     if group is not None:
                         self.known[d.name] = group
-        return t.rewrite(body, self.change)
 
     def group(self, e: Any) -> Group | None:
         """The group that an expression is."""

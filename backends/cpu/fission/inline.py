@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ....frontend.cuda import tree as t
+from ....frontend.cuda.lambdas import as_text, declared
 from ....frontend.cuda.read import UnsupportedCuda
 from . import spelling
 from .sync import Synchronising
@@ -25,24 +26,36 @@ class Inliner:
         self.returns = returns_of(file)
         self.declared: dict[str, str] = {}
         self.taken: set[str] = set()
+        self.lambdas: dict[str, t.Function] = {}  # those that are written out where they are called, by the variable's name
+        self.waits = False
+        self.changed: frozenset[str] = frozenset()
 
     def expand(self, kernel: t.Function, body: t.Body) -> t.Body:
         """`body` with every synchronising function inlined. Raises UnsupportedCuda."""
         self.declared = {p.name: plain(p.type) + "*" * (p.mark.count("*") + len(p.extents)) for p in kernel.params}
         self.taken = {p.name for p in kernel.params} | set(t.names(body))
-        return self.body(body, 0)
+        self.waits = self.sync.waits(body)
+        self.changed = assigned(body)
+        return as_text(self.body(body, 0))
 
     def body(self, body: t.Body, depth: int) -> t.Body:
         out: list[t.Stmt] = []
         for s in body:
             if isinstance(s, t.Declare):
                 for d in s.declarators:
-                    self.declared[d.name] = declared_type(s, d)
+                    self.declared[d.name] = self.known_type(s, d)
                     self.taken.add(d.name)
             out += self.statement(s, depth)
         return tuple(out)
 
+    def known_type(self, s: t.Declare, d: t.Declarator) -> str:
+        if s.type == "auto" and d.init is not None and not d.extents:
+            return type_of(d.init, self.declared, self.returns)
+        return declared_type(s, d)
+
     def statement(self, s: Any, depth: int) -> list[t.Stmt]:
+        if isinstance(s, t.Declare) and isinstance(s.declarators[0].init, t.Lambda) and self.learn(s.declarators[0].name, s.declarators[0].init, s.line):
+            return []
         if not self.calls_sync(s):
             self.note(s)
             return [s]
@@ -74,6 +87,7 @@ class Inliner:
                     self.taken.add(d.name)
 
     def loop(self, s: Any, depth: int) -> t.Stmt:
+        s = replace(s, cond=self.flat(s.cond, s.line), **({"step": self.flat(s.step, s.line)} if isinstance(s, t.For) else {}))
         heads = [e for e in ((s.cond, s.step, s.init) if isinstance(s, t.For) else (s.cond,)) if e is not None]
         if any(self.calls_sync(e) for e in heads):
             raise UnsupportedCuda(f"line {s.line}: a synchronising function is called in the head of a loop")
@@ -82,25 +96,89 @@ class Inliner:
         return replace(s, body=self.body(s.body, depth))
 
     def calls_sync(self, node: Any) -> bool:
-        return any(self.inlinable(n) for n in t.walk((node,)))
+        return any(self.inlinable(n) or (isinstance(n, t.Lambda) and (self.waits or self.must(n))) for n in t.walk((node,)))
 
     def inlinable(self, n: Any) -> bool:
-        return isinstance(n, t.Call) and t.called(n) in self.sync.functions
+        """A call of a function that synchronises or asks for its place, of a lambda, or of a function that is given a lambda."""
+        if not isinstance(n, t.Call):
+            return False
+        if isinstance(n.function, t.Lambda):
+            return self.waits or self.must(n.function)
+        name = t.called(n)
+        if name in self.sync.functions or name in self.lambdas:
+            return True
+        given = any(isinstance(a, t.Lambda) or (isinstance(a, t.Name) and a.text in self.lambdas) for a in n.args)
+        return given and (f := self.file.function(name)) is not None and f.kind == "device"
+
+    def learn(self, name: str, e: t.Lambda, line: int) -> bool:
+        """Whether a lambda will be written out where it is called: one that synchronises or asks for its place must be, and in a kernel
+        that waits all are, since what they capture can be a thread's element of an array."""
+        must, why = self.must(e), self.refusal(e)
+        if must and why:
+            raise UnsupportedCuda(f"line {line}: lambda {name} synchronises or asks for its place, and {why}")
+        if why or not (must or self.waits):
+            return False
+        self.lambdas[name] = _function(name, e, line)
+        return True
+
+    def must(self, e: t.Lambda) -> bool:
+        return self.calls_sync(t.Block(e.body)) or self.sync.waits(e.body) or asks(e.body)
+
+    def refusal(self, e: t.Lambda) -> str:
+        """Why a lambda cannot be written out; "" where it can."""
+        own = {p.name for p in e.params} | set(declared(e.body))
+        kept = {c.strip() for c in e.captures.split(",")}
+        outside = t.names(e.body) - own
+        copies = outside if "=" in kept else outside & kept
+        if copies & self.changed - {c[1:].strip() for c in kept if c.startswith("&")}:
+            return f"it keeps a copy of {min(copies & self.changed)}, which changes"
+        try:
+            tail(e.body, "result", 0)
+        except UnsupportedCuda:
+            return "it returns inside a loop"
+        return ""
 
     def pulled(self, e: Any, line: int, depth: int) -> tuple[list[t.Stmt], Any]:
         """Calls inside an expression move in front of it, their results into variables."""
         ahead: list[t.Stmt] = []
+        if lazily(e, self.inlinable):
+            e = self.flat(e, line)
         if lazily(e, self.inlinable):
             raise UnsupportedCuda(f"line {line}: a synchronising function is called under `&&`, `||` or `?:`")
 
         def change(n: Any) -> Any:
             if not self.inlinable(n):
                 return n
+            if t.called(n) in self.lambdas and (value := self.value_of(n, line)) is not n:
+                return value
             result = self.fresh(t.called(n))
             ahead.extend(self.inlined(n, result, line, depth))
             return t.Name(result)
 
         return ahead, t.rewrite(e, change)
+
+    def flat(self, e: Any, line: int) -> Any:
+        """Calls of functions that are one expression, as that expression: it is evaluated where the call was."""
+        return t.rewrite(e, lambda n: self.value_of(n, line) if self.inlinable(n) else n)
+
+    def value_of(self, call: t.Call, line: int) -> t.Expr:
+        f = self.function(call, line)
+        body = tuple(s for s in f.body if not isinstance(s, t.Comment))
+        if len(body) != 1 or not isinstance(body[0], t.Return) or body[0].value is None or len(call.args) != len(f.params) or self.sync.waits(body):
+            return call
+        types = self.template_arguments(f, call)
+        value = spelling.respell(retyped(body[0].value, types))
+        uses = [n.text for n in t.walk((value,)) if isinstance(n, t.Name)]
+        env: dict[str, t.Expr] = {}
+        for p, arg in zip(f.params, call.args):
+            wanted = plain(_retype(p.type, types))
+            if p.name in assigned((value,)) or (uses.count(p.name) > 1 and not isinstance(arg, (t.Name, t.Literal))):
+                return call
+            same = "&" in p.mark or p.is_pointer or wanted in ("auto", type_of(arg, self.declared, self.returns))
+            env[p.name] = arg if same else t.Cast(wanted, arg)
+        returns = plain(_retype(f.returns, types))
+        made = t.substitute(value, env)
+        return made if returns == "auto" else t.Cast(returns, made)
 
     def fresh(self, name: str) -> str:
         name = re.sub(r"\W", "_", name)
@@ -108,23 +186,44 @@ class Inliner:
         self.taken.add(new)
         return new
 
+    def function(self, call: t.Call, line: int) -> t.Function:
+        if isinstance(call.function, t.Lambda):
+            if why := self.refusal(call.function):
+                raise UnsupportedCuda(f"line {line}: a lambda is called where it stands, and {why}")
+            return _function("called", call.function, line)
+        function = self.lambdas.get(t.called(call)) or self.file.function(t.called(call))
+        assert function is not None
+        return function
+
     def inlined(self, call: t.Call, result: str | None, line: int, depth: int) -> t.Body:
         """The statements that stand for a call; `result` receives what it returns."""
-        function = self.file.function(t.called(call))
-        assert function is not None
+        function = self.function(call, line)
         types = self.template_arguments(function, call)
         body = spelling.respell(retyped(function.body, types))
         ahead, env = self.bound(function, call, types, body, line)
         locals_ = {d.name for n in t.walk(body) if isinstance(n, t.Declare) for d in n.declarators}
         env |= {name: t.Name(self.fresh(name)) for name in sorted(locals_)}
         body = renamed(body, env)
+        self.changed |= assigned(body)
         returns = plain(_retype(function.returns, types))
+        if result is not None and returns == "auto":
+            returns = self.returned(body, line)
         if result is not None:
             self.declared[result] = returns
             ahead.append(t.Declare(returns, (t.Declarator(result),), (), line))
         body = tail(body, result, line)
         single = tuple(x for s in body for x in _one_each(s))
         return (*ahead, *self.body(single, depth + 1))
+
+    def returned(self, body: t.Body, line: int) -> str:
+        """The type of what a function without one gives."""
+        for n in t.walk(body):
+            if isinstance(n, t.Declare):
+                self.declared |= {d.name: self.known_type(n, d) for d in n.declarators}
+        for n in t.walk(body):
+            if isinstance(n, t.Return) and n.value is not None and (type_ := type_of(n.value, self.declared, self.returns)):
+                return type_
+        raise UnsupportedCuda(f"line {line}: the type that a lambda gives cannot be told", hint="write it: `-> float`")
 
     def bound(self, f: t.Function, call: t.Call, types: dict[str, str], body: t.Body, line: int) -> tuple[list[t.Stmt], dict[str, t.Expr]]:
         """Parameters: names and literals take the parameter's place, other values a variable of its name."""
@@ -135,6 +234,12 @@ class Inliner:
             raise UnsupportedCuda(f"line {line}: {f.name} takes {len(f.params)} arguments, {len(call.args)} are given")
         changed = assigned(body)
         for p, arg in zip(f.params, args):
+            if isinstance(arg, t.Lambda):
+                name = self.fresh(p.name)
+                if not self.learn(name, arg, line):
+                    raise UnsupportedCuda(f"line {line}: a lambda is given to {f.name}, and {self.refusal(arg)}")
+                env[p.name] = t.Name(name)
+                continue
             reference = "&" in p.mark
             simple = isinstance(arg, (t.Name, t.Literal))
             if reference or (simple and p.name not in changed and "volatile" not in p.type.split()):
@@ -170,12 +275,23 @@ class Inliner:
         for p, arg in zip(f.params, call.args):
             if name not in p.type.split():
                 continue
+            if isinstance(arg, t.Lambda) or (isinstance(arg, t.Name) and arg.text in self.lambdas):
+                return "auto"
             type_ = type_of(arg, self.declared, self.returns)
             for _ in range(p.mark.count("*") + len(p.extents)):
                 type_ = type_.removesuffix("*").strip()
             if type_:
                 return type_
         return ""
+
+
+def _function(name: str, e: t.Lambda, line: int) -> t.Function:
+    return t.Function(name, "device", e.returns or "auto", e.params, e.body, line=line)
+
+
+def asks(body: t.Body) -> bool:
+    """Whether a body asks where its thread is."""
+    return not t.names(body).isdisjoint(("threadIdx", "blockIdx", "blockDim", "gridDim"))
 
 
 def _one_each(s: Any) -> list[Any]:

@@ -60,8 +60,8 @@ class KernelCode:
 
 def kernel_code(kernel: t.Function, file: t.CudaFile, geometry: Geometry, *, name: str = "", linkage: str = "static ") -> KernelCode:
     """The C++ function of a kernel. Raises UnsupportedCuda with line and reason."""
-    _refuse_hidden(kernel, file)
     prepared = prepare(kernel, file)
+    _refuse_hidden(prepared, file)
     fixed, body = constants(prepared)
     prepared = replace(prepared, body=body)
     body, places = named_places(prepared)

@@ -6,6 +6,7 @@ import re
 
 from ...emulator.unit import include_folder
 from . import spelling
+from .intrinsics import intrinsics
 
 # math.h and stdlib.h rather than their C++ names: `abs(x)` and `isnan(x)` are then those of x's type, as in CUDA.
 HEADERS = """#include <algorithm>
@@ -204,6 +205,7 @@ def prelude(text: str, *, vector_math: bool = True) -> str:
     words |= set(re.findall(r"\w+", macros))
     halves = small_floats() if any(_HALF.fullmatch(word) for word in words) else ""
     words |= {"float2", "__float2int_rn", "__float2int_rz"} if halves else set()
+    rarer = intrinsics(words - _provided(), frozenset(("reinterpret",)) if halves else frozenset())
     pieces = [HEADERS]
     chosen = [piece for names, piece in _PIECES if words & set(names)]
     if any("std::vector" in piece for piece in chosen):
@@ -214,7 +216,12 @@ def prelude(text: str, *, vector_math: bool = True) -> str:
         pieces.append(f"#if defined(__x86_64__) && defined(__GLIBC__)  // glibc has these for vectors too\n{declared}#endif\n")
     for element, name in (("float", "float"), ("double", "double"), ("int", "int"), ("unsigned", "uint")):
         pieces += [_vector(element, name, n) for n in (1, 2, 3, 4) if words & {f"{name}{n}", f"make_{name}{n}"}]
-    return "\n".join([*pieces, *chosen, *(part for part in (halves, macros) if part)])
+    return "\n".join([*pieces, *chosen, *(part for part in (halves, rarer, macros) if part)])
+
+
+def _provided() -> frozenset[str]:
+    """Names that the pieces and the other spellings take care of."""
+    return frozenset((*(name for names, _ in _PIECES for name in names), *_MATH, *spelling.RESPELT))
 
 
 def small_floats() -> str:

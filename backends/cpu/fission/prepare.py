@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from ....frontend.cuda import tree as t
+from ....frontend.cuda.lambdas import declared
 from . import spelling
-from .inline import Inliner
+from .inline import Inliner, assigned
 from .sync import Synchronising
 from .types import plain
 
@@ -19,12 +20,29 @@ _WHOLE = frozenset(("int", "unsigned", "unsigned int", "size_t", "int32_t", "uin
 
 def prepare(kernel: t.Function, file: t.CudaFile) -> t.Function:
     """The kernel, ready to be split. Raises UnsupportedCuda."""
-    body = scalars(spelling.respell(single(kernel.body)))
+    body = scalars(spelling.respell(single(own_parameters(kernel))))
     body = Names({p.name for p in kernel.params}).unique(body)
     sync = Synchronising(file)
     body = Inliner(file, sync).expand(kernel, body)
     body = Names({p.name for p in kernel.params}).unique(body)  # a function may use one name in several scopes
     return replace(kernel, body=flattened(body))
+
+
+def own_parameters(kernel: t.Function) -> t.Body:
+    """A parameter that the kernel changes is a variable of each thread that begins as the parameter."""
+    changed = assigned(kernel.body)
+    taken = {p.name for p in kernel.params} | t.names(kernel.body) | set(declared(kernel.body))
+    first: list[t.Stmt] = []
+    env: dict[str, t.Expr] = {}
+    for p in kernel.params:
+        if p.name not in changed:
+            continue
+        name = next(n for n in (f"{p.name}_own{i or ''}" for i in itertools.count()) if n not in taken)
+        env[p.name] = t.Name(name)
+        mark = "*" * (p.mark.count("*") + len(p.extents))
+        type_ = p.type if mark else " ".join(w for w in p.type.split() if w != "const")
+        first.append(t.Declare(type_, (t.Declarator(name, mark, (), t.Name(p.name)),), (), kernel.line))
+    return (*first, *Names({p.name for p in kernel.params}).unique(kernel.body, env)) if env else kernel.body
 
 
 def constants(kernel: t.Function) -> tuple[list[t.Declare], t.Body]:

@@ -33,6 +33,10 @@ _NAMES = {
 }
 
 
+RESPELT = frozenset((*_RENAMED, *_INFIX, *_RECIPROCALS, *_LOADS, *_STORES, *_NAMES, *_NOTHING))
+"""CUDA's names that have another word here."""
+
+
 def macros(words: set[str]) -> str:
     """Definitions for the spellings among `words`: those in text that is not rewritten (macros, host functions)."""
     lines = {name: f"#define {name} {new}" for name, new in _RENAMED.items()}

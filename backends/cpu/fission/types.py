@@ -21,10 +21,26 @@ def plain(type_: str) -> str:
     return " ".join(words)
 
 
+_STRUCT = re.compile(r"\bstruct\s+(?:__align__\s*\([^)]*\)\s*|alignas\s*\([^)]*\)\s*)?(\w+)\s*\{([^{}]*)\}")
+_FIELDS = re.compile(r"\s*((?:unsigned\s+|long\s+)*[\w:]+)\s+([\w\s,]+?)\s*(?:[={].*)?$", re.S)
+
+
 def returns_of(file: t.CudaFile) -> dict[str, str]:
-    """What each function gives, and each class as what its constructor gives; "" for what depends on the arguments' types."""
-    found = {name: name for name in re.findall(r"\b(?:struct|class)\s+(?:__align__\s*\([^)]*\)\s*|alignas\s*\([^)]*\)\s*)?(\w+)", file.source)}
+    """What each function gives, each class as what its constructor gives, and `Class::field` as the field's type; "" for what depends on the
+    arguments' types."""
+    found = _fields(file.source)
+    found |= {name: name for name in re.findall(r"\b(?:struct|class)\s+(?:__align__\s*\([^)]*\)\s*|alignas\s*\([^)]*\)\s*)?(\w+)", file.source)}
     return found | {f.name: "" if plain(f.returns) in f.template_names else f.returns for f in file.functions}
+
+
+def _fields(source: str) -> dict[str, str]:
+    """The fields of plain structs, `struct P { float a, b; };`."""
+    found = {}
+    for name, body in _STRUCT.findall(re.sub(r"//[^\n]*|/\*.*?\*/", "", source, flags=re.S)):
+        for line in body.split(";"):
+            if "(" not in line and (fields := _FIELDS.match(line)):
+                found |= {f"{name}::{field.strip()}": fields[1] for field in fields[2].split(",")}
+    return found
 
 
 def type_of(e: t.Expr, declared: dict[str, str], returns: dict[str, str] | None = None) -> str:
@@ -38,7 +54,7 @@ def type_of(e: t.Expr, declared: dict[str, str], returns: dict[str, str] | None 
     if isinstance(e, t.Index) or (isinstance(e, t.Unary) and e.op == "*"):
         return _pointee(type_of(e.base if isinstance(e, t.Index) else e.value, declared, returns))
     if isinstance(e, t.Member):
-        return _member(e, declared)
+        return _member(e, declared, returns or {})
     if isinstance(e, t.Conditional):
         return wider(type_of(e.then, declared, returns), type_of(e.orelse, declared, returns))
     if isinstance(e, t.Binary):
@@ -68,11 +84,13 @@ def _pointee(type_: str) -> str:
     return type_[:-1].strip() if type_.endswith("*") else ""
 
 
-def _member(e: t.Member, declared: dict[str, str]) -> str:
+def _member(e: t.Member, declared: dict[str, str], returns: dict[str, str]) -> str:
     base = e.value.text if isinstance(e.value, t.Name) else ""
     if base in ("threadIdx", "blockIdx", "blockDim", "gridDim"):
         return "unsigned"
-    vector = type_of(e.value, declared)
+    vector = type_of(e.value, declared, returns).rstrip("*" if e.op == "->" else "")
+    if field := returns.get(f"{vector}::{e.name}"):
+        return field
     return {"float": "float", "int": "int", "double": "double", "uint": "unsigned"}.get(vector.rstrip("1234"), "") if vector else ""
 
 
