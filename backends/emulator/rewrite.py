@@ -23,6 +23,7 @@ WAITING = _words("""
     __shfl __shfl_up __shfl_down __shfl_xor __shfl_sync __shfl_up_sync __shfl_down_sync __shfl_xor_sync
     __ballot_sync __any_sync __all_sync __uni_sync __match_any_sync __match_all_sync __reduce_add_sync __reduce_min_sync
     __reduce_max_sync __reduce_and_sync __reduce_or_sync __reduce_xor_sync cooperative_groups cub volatile
+    this_thread_block tiled_partition coalesced_threads this_grid BlockReduce BlockScan WarpReduce WarpScan
     atomicCAS atomicExch __nanosleep assert __trap
 """)
 # Names whose mention means that blocks are run in order, one after the other.
@@ -229,7 +230,7 @@ def _rewrite_token(code: Code, i: int, functions: list[tuple[int, int]], swap_de
     if word == "<<<":
         _rewrite_launch(code, i)
     elif word == "extern":
-        _rewrite_dynamic_shared(code, i, any(start <= i < stop for start, stop in functions))
+        _rewrite_dynamic_shared(code, i, any(start <= i < stop for start, stop in functions) or _in_member_function(code, i))
     elif word == "static" and "__shared__" in (code.text(i - 1), code.text(i + 1)):
         code.at[i].text = ""  # the qualifier itself becomes `static thread_local`
     elif word == "alignas" and code.text(i - 1) == "__shared__":
@@ -255,6 +256,17 @@ def _rewrite_launch(code: Code, i: int) -> None:
     close = code.find_close(stop + 3)
     code.erase(i, stop + 3)
     code.at[close].text += f", ::wl::launch(::wl::Config({configuration}))"
+
+
+def _in_member_function(code: Code, i: int) -> bool:
+    """Whether the innermost braces around a token are those of a function: they follow its parameters."""
+    depth = 0
+    while i > 0:
+        i -= 1
+        depth += (code.text(i) == "}") - (code.text(i) == "{")
+        if depth < 0:
+            return code.text(i - 1) in (")", "const", "noexcept", "override")
+    return False
 
 
 def _rewrite_dynamic_shared(code: Code, i: int, in_function: bool) -> None:

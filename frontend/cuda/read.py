@@ -44,6 +44,7 @@ _DEFINED = {"__CUDA_ARCH__": 900, "__CUDACC__": 1, "__NVCC__": 1, "__CUDACC_VER_
 _LESS = re.compile(rb"(?<=[\w)\]])(\s*)<(?![<=])(?=[^<>;{}]*(?:;|&&|\|\||\?))")
 _PRAGMA = re.compile(rb'^[ \t]*#[ \t]*pragma\b[^\n]*|\b_Pragma\s*\(\s*"[^"\n]*"\s*\)', re.M)
 _LAMBDA_MARKS = re.compile(rb"(?<=\])\s*(?:__(?:host|device|forceinline)__\s*)+(?=[({])")
+_ALIGNED = re.compile(rb"(?<=__shared__)\s+(?:__align__|alignas)\s*\((?:[^()]|\([^()]*\))*\)|\b(?:__align__|alignas)\s*\((?:[^()]|\([^()]*\))*\)(?=\s+(?:extern\s+|static\s+)?__shared__)")
 _QUALIFIERS = ("type_qualifier", "storage_class_specifier")
 
 
@@ -431,8 +432,10 @@ def unambiguous(source: bytes) -> bytes:
     """The same bytes with `>` for each `<` that surely compares: the grammar takes `a < b && c >= d` for a template.
     The two have one precedence, and every text is cut from the original, so the tree is the right one.
 
-    Pragmas become blanks: the grammar takes `#pragma unroll` between two loops for all of the outer one's body. So do the marks of device lambdas."""
-    source = _LAMBDA_MARKS.sub(lambda m: re.sub(rb"\S", b" ", m[0]), source)
+    Pragmas become blanks: the grammar takes `#pragma unroll` between two loops for all of the outer one's body. So do the marks of device
+    lambdas and the alignment of shared memory, which every array of it has."""
+    for marks in (_LAMBDA_MARKS, _ALIGNED):
+        source = marks.sub(lambda m: re.sub(rb"\S", b" ", m[0]), source)
     return _PRAGMA.sub(lambda m: b" " * len(m[0]), _LESS.sub(lambda m: m[1] + b">", source))
 
 

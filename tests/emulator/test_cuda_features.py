@@ -209,3 +209,18 @@ def test_shared_memory_is_read_by_all_before_the_first_overwrites_it():
     }"""
     y = run(source, Launch.of(1, 64), np.zeros(64, F), X[:64])
     assert np.allclose(y, (X[:64] - X[:64].max()).sum(), rtol=1e-4)
+
+
+def test_groups_behind_a_template_parameter_wait():
+    source = """#include <cooperative_groups.h>
+    using namespace cooperative_groups;
+    template <class G> __device__ int top(const G& g, int v) { for (int i = g.size() / 2; i; i >>= 1) v = max(v, g.shfl_xor(v, i)); return v; }
+    __global__ void k(int* out) { auto tile = tiled_partition<8>(this_thread_block()); out[threadIdx.x] = top(tile, (int)threadIdx.x * 5 % 16); }"""
+    out = run(source, Launch.of(1, 32), np.zeros(32, np.int32))
+    assert (out.reshape(4, 8) == (np.arange(32) * 5 % 16).reshape(4, 8).max(1, keepdims=True)).all()
+
+
+def test_dynamic_shared_memory_behind_a_struct():
+    source = """template <class T> struct Shared { __device__ operator T*() { extern __shared__ __align__(8) unsigned char raw[]; return reinterpret_cast<T*>(raw); } };
+    __global__ void k(int* out) { Shared<int> shared; int* s = shared; s[threadIdx.x] = threadIdx.x; __syncthreads(); out[threadIdx.x] = s[31 - threadIdx.x]; }"""
+    assert (run(source, Launch.of(1, 32, 128), np.zeros(32, np.int32)) == np.arange(31, -1, -1)).all()

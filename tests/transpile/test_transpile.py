@@ -169,6 +169,27 @@ __global__ void k(const float* x, float* y) {
   y[t] = (float)d + s[t].b + __umulhi(0x80000000u, t) + normcdff(x[t]) + __brev(t) % 7;
 }""",
     ),
+    "dynamic shared memory of a template's type": (
+        "grid=2;block=32;shared=128",
+        """template <typename T> struct Shared { __device__ operator T*() { extern __shared__ __align__(sizeof(double)) unsigned char raw[]; return reinterpret_cast<T*>(raw); } };
+template <typename T> __device__ T mirrored(T v) {
+  extern __shared__ __align__(sizeof(T)) unsigned char memory[];
+  T* s = reinterpret_cast<T*>(memory);
+  s[threadIdx.x] = v;
+  __syncthreads();
+  T r = s[31 - threadIdx.x];
+  __syncthreads();
+  return r;
+}
+__global__ void k(const float* x, float* y) {
+  Shared<float> shared;
+  float* s = shared;
+  float v = mirrored<float>(x[blockIdx.x * 32 + threadIdx.x]);
+  s[threadIdx.x] = v;
+  __syncthreads();
+  y[blockIdx.x * 32 + threadIdx.x] = v + s[(threadIdx.x + 1) % 32];
+}""",
+    ),
     "barriers behind a return of whole blocks": (
         "grid=4;block=32",
         """__global__ void k(const int* x, int* y) {

@@ -18,6 +18,7 @@ from .groups import ungrouped
 from .kernel import Geometry, KernelCode, kernel_code
 from .prelude import prelude
 from .runtime_api import PARENTHESES, stand_ins, without_idle_calls
+from .shared_structs import without_shared_structs
 from .sync import Synchronising
 
 _LIBRARIES = {
@@ -77,7 +78,7 @@ def translate(file: t.CudaFile, geometries: dict[str, Geometry] | None = None, *
     """The file as C++ for the CPU. `geometries`: what is known of each kernel's launches; `bare`: kernels are what others call.
     Raises UnsupportedCuda."""
     refuse_libraries(file.source)
-    file = uncubbed(ungrouped(file))
+    file = without_shared_structs(uncubbed(ungrouped(file)))
     known = geometries or {}
     codes = {k.name: _code(k, file, known.get(k.name) or geometry_of(k, file), bare) for k in file.kernels}
     edits = [_Edit(k.start, k.stop, codes[k.name].text.rstrip("\n")) for k in file.kernels]

@@ -209,7 +209,7 @@ def prelude(text: str, *, vector_math: bool = True) -> str:
     pieces = [HEADERS]
     chosen = [piece for names, piece in _PIECES if words & set(names)]
     if any("std::vector" in piece for piece in chosen):
-        pieces[0] = HEADERS + "#include <vector>\n"
+        pieces[0] = HEADERS + "#include <cstddef>\n#include <vector>\n"
     math = [name for name in _MATH if name in words]
     if math and vector_math:
         declared = "".join(f'extern "C" __attribute__((simd("notinbranch"))) float {_prototype(name)} noexcept;\n' for name in math)

@@ -21,6 +21,7 @@ from .join import Nest, copied, joined, nest_of, statements, touched, with_varia
 from .kernel import Geometry, KernelCode, kernel_code
 from .prelude import prelude
 from .raised import raised, vector_headers
+from .shared_structs import without_shared_structs
 from .sync import Synchronising
 from .types import plain
 
@@ -35,7 +36,7 @@ _KNOWN = frozenset((*_C.values(), "long long", "unsigned long long", "long", "un
 def program(file: t.CudaFile, binding: Binding, entry: str, order: tuple[int, ...], raise_: bool = False) -> Translated:
     """`raise_`: kernels that Kernel IR can hold are scheduled anew. Raises UnsupportedCuda."""
     refuse_libraries(file.source)
-    file = uncubbed(ungrouped(file))
+    file = without_shared_structs(uncubbed(ungrouped(file)))
     codes = [_launched(file, launch, binding, entry, raise_) for launch in binding.launches]
     calls = _Calls(file, binding, codes)
     sync = Synchronising(file)

@@ -27,6 +27,8 @@ struct CUstream_st;
 struct CUevent_st;
 using cudaStream_t = CUstream_st*;
 using cudaEvent_t = CUevent_st*;
+constexpr unsigned cudaEventDefault = 0, cudaEventBlockingSync = 1, cudaEventDisableTiming = 2, cudaEventInterprocess = 4;
+constexpr unsigned cudaStreamDefault = 0, cudaStreamNonBlocking = 1;
 struct cudaFuncAttributes { int numRegs = 32; int maxThreadsPerBlock = 1024; size_t sharedSizeBytes = 0, constSizeBytes = 0, localSizeBytes = 0; };
 struct cudaDeviceProp {
   char name[256] = "warploom emulator";
