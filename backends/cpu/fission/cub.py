@@ -29,6 +29,14 @@ ALIASES = re.compile(
 
 _FULL = t.Literal("0xffffffff")
 _COMBINED = {"Sum": "({0} + {1})", "Max": "({0} < {1} ? {1} : {0})", "Min": "({1} < {0} ? {1} : {0})"}
+_LAMBDAS = {
+    name: t.Lambda("", (t.Param("cub_a", "auto"), t.Param("cub_b", "auto")), "", (t.Return(e),))
+    for name, e in {
+        "Sum": t.Binary("+", t.Name("cub_a"), t.Name("cub_b")),
+        "Max": t.Conditional(t.Binary("<", t.Name("cub_a"), t.Name("cub_b")), t.Name("cub_b"), t.Name("cub_a")),
+        "Min": t.Conditional(t.Binary("<", t.Name("cub_b"), t.Name("cub_a")), t.Name("cub_b"), t.Name("cub_a")),
+    }.items()
+}  # what CUB's function objects are to other functions
 _OF_WARP = {"Sum": "__reduce_add_sync", "Max": "__reduce_max_sync", "Min": "__reduce_min_sync"}
 _NUMBERS = ("float", "double", "int", "unsigned", "unsigned int", "long", "long long", "int64_t", "uint32_t", "int32_t", "size_t")
 _RANK = "(threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x"
@@ -151,6 +159,8 @@ class _Rewriter:
             line = text.expression(n.value)
             gone = _alias(line) or ("TempStorage" in line and line.startswith(("using", "typedef")))
             return () if gone or re.match(r"using\s+namespace\s+cub\b", line) else n
+        if isinstance(n, t.Call) and not n.args and isinstance(n.function, t.Name) and (name := _operator(n.function.text)):
+            return _LAMBDAS[name]
         if isinstance(n, t.Call) and isinstance(n.function, t.Member) and (primitive := self.object(n.function.value)):
             return self.method(primitive, n.function.name.partition("<")[0], n.args)
         return n
@@ -251,6 +261,9 @@ class _Rewriter:
 
     def combine(self, e: t.Expr) -> Combine:
         """The operator that an argument is: `cub::Max()`, a function object of the file's own, a lambda, a variable."""
+        known = next((name for name, made in _LAMBDAS.items() if made == e), None)
+        if known is not None:
+            return Combine(_COMBINED[known], known)
         type_ = self.operators.get(e.text, "") if isinstance(e, t.Name) else re.sub(r"[({]\s*[)}]\s*$", "", text.expression(e))
         name = _operator(type_)
         if name is not None:

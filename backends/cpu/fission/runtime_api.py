@@ -58,6 +58,7 @@ _PIECES: tuple[tuple[str, str, str], ...] = (
     ("cudaDevAttrMaxSharedMemoryPerBlock", "", "constexpr int cudaDevAttrMaxSharedMemoryPerBlock = 48 << 10;\n"),
     ("cudaDevAttrWarpSize", "", "constexpr int cudaDevAttrWarpSize = 32;\n"),
     ("cudaDeviceGetAttribute", "cudaError_t", "// an attribute's name is its value\ninline cudaError_t cudaDeviceGetAttribute(int* value, int which, int) { return *value = which, 0; }\n"),
+    ("cudaOccupancyMaxPotentialBlockSize", "cudaError_t", "template <class K, class... A> inline cudaError_t cudaOccupancyMaxPotentialBlockSize(int* blocks, int* threads, K&&, A...) { return *blocks = 8, *threads = 256, 0; }\n"),
     ("cudaOccupancyMaxActiveBlocksPerMultiprocessor", "cudaError_t", "template <class K> inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, K&&, int threads, size_t) { return *blocks = threads ? 2048 / threads : 1, 0; }\n"),
     ("cudaMemcpyHostToDevice", "", "constexpr int cudaMemcpyHostToDevice = 1;\n"),
     ("cudaMemcpyDeviceToHost", "", "constexpr int cudaMemcpyDeviceToHost = 2;\n"),
