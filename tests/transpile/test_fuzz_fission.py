@@ -1,6 +1,10 @@
-"""Random kernels with barriers: what fission makes of them against fibers (the emulator). `--fuzz-count 2000` for the long run."""
+"""Random kernels with barriers: what fission makes of them against fibers (the emulator).
+
+    python -m tests.transpile.test_fuzz_fission 2000 [SEED]       the long run; its last line says how many kernels differ
+"""
 
 import ctypes
+import sys
 
 import numpy as np
 from warploom.backends.cpu.fission.load import load_library
@@ -18,9 +22,17 @@ _N = 50
 
 def test_fission_agrees_with_fibers(fuzz):
     seed, count = fuzz(200)
-    start = sum(map(ord, seed)) * 10_007
-    wrong = [name for first in range(0, count, _BATCH) for name in _batch(range(start + first, start + min(first + _BATCH, count)))]
+    wrong = _differing(seed, count)
     assert not wrong, f"{len(wrong)} of {count} differ: {wrong[:5]}"
+
+
+def _differing(seed: str, count: int, told=lambda done, wrong: None) -> list[str]:
+    start = sum(map(ord, seed)) * 10_007
+    wrong: list[str] = []
+    for first in range(0, count, _BATCH):
+        wrong += _batch(range(start + first, start + min(first + _BATCH, count)))
+        told(min(first + _BATCH, count), wrong)
+    return wrong
 
 
 def _batch(seeds) -> list[str]:
@@ -50,3 +62,13 @@ def _transpiled(cases, x, flags) -> list[np.ndarray]:
     for c, y in zip(cases, outputs):
         getattr(library, c.name)(*(ctypes.c_void_p(v.ctypes.data) for v in (x, flags, y)), ctypes.c_int(_N))
     return outputs
+
+
+def main(count: str, seed: str = "long") -> None:
+    wrong = _differing(seed, int(count), lambda done, wrong: print(f"{done} kernels, {len(wrong)} differ {wrong[:5]}", file=sys.stderr, flush=True))
+    print(f"{count} kernels with barriers (seed {seed}): fission and fibers agree on {int(count) - len(wrong)}, {len(wrong)} differ {wrong}")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
