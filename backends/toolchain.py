@@ -25,6 +25,8 @@ from ..ir.diagnostic import BuildFailed, MissingTool
 from .cache import cached
 
 ALWAYS = ("-fPIC", "-fno-semantic-interposition", "-w")
+SAFE = "-fno-tree-loop-distribution"
+"""Wanted beside -O3 for loops with conditions inside conditions: GCC 12 loses stores where it distributes such a loop."""
 _POLL_SECONDS = 0.005
 
 

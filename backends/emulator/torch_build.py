@@ -18,12 +18,12 @@ from pathlib import Path
 from types import ModuleType
 
 from ...ir.diagnostic import BuildFailed
-from ..toolchain import Headers, compile_library, open_openmp
+from ..toolchain import SAFE, Headers, compile_library, open_openmp
 
 _PRELUDE = "warploom_torch_prelude.h"
 _COMMON = (
     "-std=gnu++20", "-O3", "-march=native", "-fopenmp", "-mtls-dialect=gnu2", "-D_GLIBCXX_USE_CXX11_ABI=1",
-    "-DTORCH_API_INCLUDE_EXTENSION_H",
+    "-DTORCH_API_INCLUDE_EXTENSION_H", SAFE,
 )  # fmt: skip
 _WIDE = re.compile(
     r"\btorch::(?:nn|optim|jit|data|serialize|autograd|fft|linalg|special|sparse|nested|python|CustomClassHolder)\b"

@@ -7,6 +7,7 @@ import ctypes
 import sys
 
 import numpy as np
+import pytest
 from warploom.backends.cpu.fission.load import load_library
 from warploom.backends.emulator.execute import load, parameter_of
 from warploom.backends.emulator.isolate import in_child
@@ -24,6 +25,11 @@ def test_fission_agrees_with_fibers(fuzz):
     seed, count = fuzz(200)
     wrong = _differing(seed, count)
     assert not wrong, f"{len(wrong)} of {count} differ: {wrong[:5]}"
+
+
+@pytest.mark.parametrize("seed", [4323172])  # conditions inside conditions: GCC 12 loses stores where it distributes the loop (toolchain.SAFE)
+def test_kernels_that_differed_once(seed):
+    assert not _batch([seed])
 
 
 def _differing(seed: str, count: int, told=lambda done, wrong: None) -> list[str]:

@@ -7,9 +7,9 @@ import hashlib
 from types import ModuleType
 
 from ...emulator.torch_build import build_library, import_extension
-from ...toolchain import compile_library, open_library
+from ...toolchain import SAFE, compile_library, open_library
 
-FLAGS = ("-O3", "-fopenmp", "-march=native")
+FLAGS = ("-O3", "-fopenmp", "-march=native", SAFE)
 
 
 def load_text(text: str) -> ModuleType:
