@@ -190,6 +190,21 @@ __global__ void k(const float* x, float* y) {
   y[blockIdx.x * 32 + threadIdx.x] = v + s[(threadIdx.x + 1) % 32];
 }""",
     ),
+    "a block of one thread that goes on with its loop, and a variable called tx": (
+        "grid=3;block=1",
+        """__global__ void k(const int* x, int* y) {
+  __shared__ int s[1];
+  int tx = 5, a = x[blockIdx.x];
+  for (int i = 0; i < (int)blockIdx.x + 1; ++i) {
+    if (a % 2 == 0) continue;
+    s[0] = x[blockIdx.x] + i;
+    __syncthreads();
+    a += s[0] + tx;
+    __syncthreads();
+  }
+  y[blockIdx.x] = a;
+}""",
+    ),
     "barriers behind a return of whole blocks": (
         "grid=4;block=32",
         """__global__ void k(const int* x, int* y) {

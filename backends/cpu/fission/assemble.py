@@ -60,9 +60,9 @@ class Assembler:
         self.dynamic: list[tuple[str, str]] = []
 
     def _thread_name(self) -> str:
-        if len(self.block.axes) <= 1:
-            return self.places.thread.get(self.block.axes or "x", "tx")
-        name = "thread"
+        if len(self.block.axes) == 1 and self.block.axes in self.places.thread:
+            return self.places.thread[self.block.axes]
+        name = "tx" if len(self.block.axes) <= 1 else "thread"
         while name in self.declared or name in self.places.all:
             name += "_"
         return name
@@ -272,6 +272,8 @@ class Assembler:
         """`for (tx = 0; tx < 256; ++tx) body`, guards in its bound where they say `tx < n`. Both are placed already."""
         guards = tuple(g for part in guards for g in _conjuncts(part))
         needed = self.repeated(body, guards)
+        if not self.block.axes and own_escapes(body):  # what leaves a thread's loop must not leave the loop around it
+            return self.counted(self.thread, t.Literal("1"), tuple([*needed, *self.guarded(body, guards)]))
         if not self.block.axes:
             return [*needed, *self.guarded(body, guards)]
         if len(self.block.axes) == 1:
