@@ -68,11 +68,12 @@ def _geometry(launch: Launch) -> Geometry:
 
 
 def transpile_program(
-    cuda_source: str, binding: Binding, entry: str = "kernel", order: Sequence[int] | None = None, *, raise_: bool = False
+    cuda_source: str, binding: Binding, entry: str = "kernel", order: Sequence[int] | None = None, *, raise_: bool | None = None
 ) -> Transpiled:
     """A bare program whose launches and buffers are known: one C function `entry` that takes the C side's arguments (buffers by
-    number in `order`, by default the binding's own), keeps the temporaries and runs all launches. `raise_`: kernels with affine accesses go through Kernel IR and a schedule of
-    their own; the others, and all without it, are split at barriers. Raises UnsupportedCuda."""
+    number in `order`, by default the binding's own), keeps the temporaries and runs all launches. Kernels with affine accesses go through
+    Kernel IR and a schedule of their own where that pays (`fission/pays.py` has the rule; `raise_`: all of them, or none); the others are
+    split at barriers. Raises UnsupportedCuda."""
     made = program(read(cuda_source), binding, entry, tuple(order) if order is not None else binding.entry, raise_)
     return Transpiled(made.text, made.kernels, False)
 

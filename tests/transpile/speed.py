@@ -2,8 +2,8 @@
 
     python -m tests.transpile.speed HPCTransEval/ --out FILE.json [--threads 1] [--only TEXT] [--seconds 1.0] [--again]
 
-Every record that binds is transpiled twice (kernels as fission makes them; and with those raised that Kernel IR can hold) and built with
-the flags of its C side. All three run in turn on the same arrays, rounds in random order; a sample repeats the call, in C, for half a
+Every record that binds is transpiled three times (kernels as fission makes them; with those raised that Kernel IR can hold; and the default,
+with those raised where it pays) and built with the flags of its C side. All run in turn on the same arrays, rounds in random order; a sample repeats the call, in C, for half a
 millisecond. One thread is timed by CPU time, several by the wall. Ratios are medians over medians with 95% bootstrap intervals; records
 whose C side takes 100 us and more are reported apart. FILE.json is written after each record and taken up again by the next run.
 """
@@ -29,7 +29,8 @@ from warploom.transpiler import transpile_program
 
 FLAGS = ("-std=gnu++17", "-O3", "-march=native", "-fopenmp", "-fpermissive")
 C_HEAD = "#include <math.h>\n#include <stdint.h>\n#include <stdlib.h>\n#include <string.h>\n#include <algorithm>\nusing std::max;\nusing std::min;\n"
-SIDES = ("c", "fission", "raised")
+SIDES = ("c", "fission", "raised", "default")
+RAISED = {"fission": False, "raised": True, "default": None}
 C_TYPES = {"float32": "float", "float64": "double", "int32": "int", "int64": "int64_t", "uint32": "unsigned", "uint8": "uint8_t", "bool": "bool", "int8": "int8_t"}
 
 
@@ -45,10 +46,10 @@ def sides(record: dict, reference: Reference, binding: Binding) -> dict:
     types = [C_TYPES[b.dtype] for b in reference.buffers]
     order = [next(i for i, b in enumerate(binding.buffers) if b.name == wanted.name) for wanted in reference.buffers]
     c = record["c_code"] if 'extern "C"' in record["c_code"] else f'extern "C" {{\n{record["c_code"]}\n}}\n'
-    made = {side: transpile_program(record["cuda_code"], binding, "transpiled", order, raise_=side == "raised") for side in SIDES[1:]}
+    made = {side: transpile_program(record["cuda_code"], binding, "transpiled", order, raise_=RAISED[side]) for side in SIDES[1:]}
     found: dict = {"c": library(C_HEAD + c, reference.name, types)}
     found |= {side: library(m.text, "transpiled", types) for side, m in made.items()}
-    return {"libraries": found, "paths": [{"path": k.path, "why": k.why} for k in made["raised"].kernels]}
+    return {"libraries": found, "paths": [{"path": k.path, "default": d.path, "why": d.why} for k, d in zip(made["raised"].kernels, made["default"].kernels)]}
 
 
 def timed(libraries: dict[str, Path], reference: Reference, threads: int, seconds: float) -> dict:
@@ -70,7 +71,8 @@ def timed(libraries: dict[str, Path], reference: Reference, threads: int, second
     row: dict = {"us": {side: samples.median(side) / repeats * 1e6 for side in runs}}
     for side in SIDES[1:]:
         row[side] = {"speedup": samples.ratio("c", side), "interval": samples.interval("c", side), "error": error(outputs[side], outputs["c"])}
-    row["raised"] |= {"over_fission": samples.ratio("fission", "raised")}
+    for side in SIDES[2:]:
+        row[side] |= {"over_fission": samples.ratio("fission", side)}
     return row
 
 
@@ -104,10 +106,11 @@ def summary(rows: list[dict]) -> dict:
     large = [r for r in measured if r["us"]["c"] >= 100]
     paths = [p["path"] for r in measured for p in r["paths"]]
     value: dict = {"records": len(measured), "excluded": len(rows) - len(measured), "kernels": len(paths), "kernels raised": paths.count("raised")}
+    value["kernels raised by default"] = sum(p["default"] == "raised" for r in measured for p in r["paths"])
     for name, group in (("all", measured), ("100 us and more", large)):
         if group:
             value[name] = {"records": len(group)} | {side: geomean([r[side]["speedup"] for r in group]) for side in SIDES[1:]}
-            value[name] |= {"raised over fission": geomean([r["raised"]["over_fission"] for r in group])}
+            value[name] |= {f"{side} over fission": geomean([r[side]["over_fission"] for r in group]) for side in SIDES[2:]}
             value[name] |= {f"{side} wholly below 0.8": [r["id"] for r in group if r[side]["interval"][1] < 0.8] for side in SIDES[1:]}
     return value
 

@@ -180,7 +180,9 @@ class Statements(Reductions):
             extents = [*extents, home.vectors] if home.private else [*extents[:-1], home.vectors]
         if not home.named:
             return self.writer.line(f"{kind} {name}{''.join(f'[{d}]' for d in extents)};")
-        variables = _numbered(name, extents)
+        # lanes that a mask leaves out are computed with too: what they hold must not send a function the long way
+        start = "{}" if home.wide and any(v.mask for v in self.vectors) else ""
+        variables = [f"{v}{start}" for v in _numbered(name, extents)]
         for at in range(0, len(variables), 8):
             self.writer.line(f"{kind} {', '.join(variables[at : at + 8])};")
 

@@ -18,6 +18,7 @@ from .fold import fold, number
 from .inline import assigned
 from .places import Places
 from .quotients import Quotients
+from .rounds import one_round
 from .shape import element_loops
 from .sync import COLLECTIVES, UNSUPPORTED
 from .uniform import own_escapes
@@ -43,7 +44,7 @@ def linear_loop(kernel: t.Function, places: Places, geometry: Any, waits: Callab
     found = _elements(kernel, places, geometry)
     if found is None:
         return None
-    found = _strided(found) or _guarded(found)
+    found = _strided(found) or _guarded(_all_rounds(found))
     if _reads_places(found, places) or any(isinstance(n, t.Return) for n in t.walk(found.body)):
         return None
     body = registers.accumulate(found.body, {p.name: p for p in kernel.params})
@@ -51,6 +52,11 @@ def linear_loop(kernel: t.Function, places: Places, geometry: Any, waits: Callab
         return element_loops([(found.name, found.bound)], body)
     nest = digits.nest(found.name, found.most, body)
     return element_loops([(name, t.Literal(str(extent))) for name, extent in nest.loops], nest.body)
+
+
+def _all_rounds(e: Elements) -> Elements:
+    found = one_round(e.name, e.most, e.body) if e.most is not None else None
+    return e if found is None else Elements(e.name, t.Literal(str(found[0])), found[1])
 
 
 def _has_other(body: t.Body) -> bool:

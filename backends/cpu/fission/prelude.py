@@ -21,6 +21,11 @@ HEADERS = """#include <algorithm>
 #include <type_traits>
 """
 
+OPTIONS = """#if defined(__GNUC__) && !defined(__clang__)  // as on a GPU: no traps and no errno, so that floorf and sqrtf vectorize
+#pragma GCC optimize("no-trapping-math", "no-math-errno")
+#endif
+"""
+
 _MATH = ("expf", "logf", "sinf", "cosf", "tanf", "powf", "tanhf", "erff", "exp2f", "log2f", "log1pf", "expm1f", "atanf", "asinf", "acosf",
          "sinhf", "coshf", "asinhf", "acoshf", "atanhf", "cbrtf", "log10f", "erfcf")  # fmt: skip
 
@@ -45,6 +50,11 @@ template <class A, class B>
 inline std::common_type_t<A, B> max(A a, B b) { return a < b ? b : a; }
 template <class A, class B>
 inline std::common_type_t<A, B> min(A a, B b) { return b < a ? b : a; }
+// By value: a choice between references does not vectorize.
+inline float max(float a, float b) { return a < b ? b : a; }
+inline float min(float a, float b) { return b < a ? b : a; }
+inline int max(int a, int b) { return a < b ? b : a; }
+inline int min(int a, int b) { return b < a ? b : a; }
 """),
     (("larger", "smaller"), """// max and min inside each other: by value, which vectorizes where references to temporaries do not.
 template <class A, class B>

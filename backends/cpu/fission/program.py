@@ -19,7 +19,7 @@ from .extension import Translated, device_function, file_scope, refuse_libraries
 from .groups import ungrouped
 from .join import Nest, copied, joined, nest_of, statements, touched, with_variables, written
 from .kernel import Geometry, KernelCode, kernel_code
-from .prelude import prelude
+from .prelude import OPTIONS, prelude
 from .raised import raised, vector_headers
 from .shared_structs import without_shared_structs
 from .sync import Synchronising
@@ -33,8 +33,8 @@ _C = {
 _KNOWN = frozenset((*_C.values(), "long long", "unsigned long long", "long", "unsigned long", "size_t", "int32_t", "uint32_t", "unsigned int", "char", "unsigned char", "signed char", "short", "half", "nv_bfloat16"))
 
 
-def program(file: t.CudaFile, binding: Binding, entry: str, order: tuple[int, ...], raise_: bool = False) -> Translated:
-    """`raise_`: kernels that Kernel IR can hold are scheduled anew. Raises UnsupportedCuda."""
+def program(file: t.CudaFile, binding: Binding, entry: str, order: tuple[int, ...], raise_: bool | None = None) -> Translated:
+    """`raise_`: kernels that Kernel IR can hold are scheduled anew: all, none, or (None) those where it pays. Raises UnsupportedCuda."""
     refuse_libraries(file.source)
     file = without_shared_structs(uncubbed(ungrouped(file)))
     codes = [_launched(file, launch, binding, entry, raise_) for launch in binding.launches]
@@ -46,7 +46,7 @@ def program(file: t.CudaFile, binding: Binding, entry: str, order: tuple[int, ..
     body = "\n".join([*symbols, *functions, *calls.texts, _entry(binding, calls.types, calls.lines, entry, order)])
     declared = file_scope(file)
     vectors = "\n".join([vector_headers(), "namespace wl {", *above, "}  // namespace wl\n"]) if above else ""
-    return Translated(vectors + prelude(declared + body) + "\n" + declared + body, tuple(calls.codes))
+    return Translated(OPTIONS + vectors + prelude(declared + body) + "\n" + declared + body, tuple(calls.codes))
 
 
 class _Calls:
@@ -136,17 +136,20 @@ class _Calls:
             self.codes[at] = replace(self.codes[at], why=f"{self.codes[at].why}; launches {first} to {last} share the loop")
 
 
-def _launched(file: t.CudaFile, launch: BoundLaunch, binding: Binding, entry: str, raise_: bool) -> KernelCode:
+def _launched(file: t.CudaFile, launch: BoundLaunch, binding: Binding, entry: str, raise_: bool | None) -> KernelCode:
     kernel = file.function(launch.kernel)
     if kernel is None:
         raise UnsupportedCuda(f"kernel {launch.kernel} is not in the source")
     name = f"{kernel.name}_launch" if kernel.name == entry else kernel.name
     code = replace(kernel_code(kernel, file, Geometry(launch.grid, launch.block, 0), name=name), name=name)
-    if not raise_:
+    if raise_ is False:
         return code
     counts = {p.name: binding.buffers[at].count for p, at in zip(kernel.params, launch.args) if at is not None}
     try:
-        return raised(kernel, code, counts).code
+        found = raised(kernel, code, counts)
+        if raise_ or found.pays:
+            return replace(found.code, why=f"{found.code.why}; {found.pays or 'asked for'}")
+        return replace(code, why=f"{code.why}; raised it would gain nothing: no sums side by side")
     except NotRaised as why:
         return replace(code, why=f"{code.why}; not raised: {why.message}")
 

@@ -82,7 +82,7 @@ class Quotients:
 
     def scaled(self, e: t.Expr) -> t.Expr | None:
         """`bx * (size * c) + tx * c` is `i * c`."""
-        terms = _terms(e)
+        terms = summands(e)
         a = c = 0
         rest: list[t.Expr] = []
         for term in terms:
@@ -123,7 +123,7 @@ class Quotients:
     def parts(self, e: t.Expr) -> _Sum | None:
         """`e` as a sum of a multiple of bx, tx or a quotient of it, and a number."""
         blocks, by, rest, seen = 0, 1, 0, False
-        for term in _terms(e):
+        for term in summands(e):
             value = number(term)
             name, factor = _product(term)
             if value is not None:
@@ -158,8 +158,8 @@ def _shrinks(new: t.Expr, old: t.Expr) -> bool:
     return isinstance(old, t.Binary) and old.op in (">>", "&") and isinstance(new, t.Binary)
 
 
-def _terms(e: t.Expr) -> list[t.Expr]:
-    return [*_terms(e.left), *_terms(e.right)] if isinstance(e, t.Binary) and e.op == "+" else [e]
+def summands(e: t.Expr) -> list[t.Expr]:
+    return [*summands(e.left), *summands(e.right)] if isinstance(e, t.Binary) and e.op == "+" else [e]
 
 
 def _product(e: t.Expr) -> tuple[str, int]:

@@ -21,21 +21,24 @@ from ..host import host
 from ..isa import detect
 from ..printer import print_function, scratch_bytes
 from .kernel import KernelCode
+from .pays import pays
 
 
 @dataclass(frozen=True)
 class Raised:
-    """`program` as it stands in the source, unscheduled; `code` as it is printed."""
+    """`program` as it stands in the source, unscheduled; `code` as it is printed; `pays`: why it beats fission's loops ("": it may not)."""
 
     program: Program
     code: KernelCode
+    pays: str
 
 
 def raised(kernel: t.Function, code: KernelCode, counts: Mapping[str, int]) -> Raised:
     """`counts`: elements behind each pointer. Raises NotRaised."""
     program = raise_kernel(code.name, kernel.params, counts, code.tree)
+    flat = flatten(program)
     try:
-        draft = sketch(flatten(program), "map", host())
+        draft = sketch(flat, "map", host())
         if scratch_bytes(draft.program, detect()) != Const(0):
             raise NotRaised("its schedule wants scratch memory")
         text = print_function(draft.program, detect())
@@ -46,7 +49,7 @@ def raised(kernel: t.Function, code: KernelCode, counts: Mapping[str, int]) -> R
     lines = "".join(f"// {line}\n" for line in print_program(draft.program).splitlines())
     schedule = draft.script or "as it stands"
     made = replace(code, text=lines + text, path="raised", why=f"accesses are affine; schedule: {schedule}", tree=())
-    return Raised(program, made)
+    return Raised(program, made, pays(flat, draft))
 
 
 def vector_headers() -> str:

@@ -15,6 +15,7 @@ from .fold import fold, number, steps
 
 SMALL = 1 << 15  # element operations below which a team of threads costs more than it brings
 _ENOUGH = "32768"
+_FEW = 8  # terms that are summed one by one: partial sums in lanes cost more to set up and to add
 
 
 def element_loops(loops: list[tuple[str, t.Expr]], body: t.Body) -> list[Any]:
@@ -149,6 +150,9 @@ def _reduction(s: Any) -> list[Any] | None:
     op = _operation(one.value)
     if not op or any(steps(i, k) not in (0, 1) for i in indices):
         return None
+    count = number(s.cond.right) if isinstance(s.cond, t.Binary) else None
+    if count is not None and count < _FEW:
+        return [t.Pragma(f"GCC unroll {_FEW}"), s]
     return [t.Pragma(f"omp simd reduction({op}:{one.value.target.text})"), s]
 
 
