@@ -42,6 +42,7 @@ def test_arguments_and_results(monkeypatch):
     assert torch.equal(y, 3 * x + 1) and n == 2 and y.requires_grad
     assert torch.equal(narrow.scaled(x, 2, None, [4], True)[0], 4 * x)
     assert torch.equal(narrow.total([x, x], (3, 1)), (2 * x).view(3, 1)) and narrow.none() is None
+    assert torch.equal(narrow.total(torch.nn.ParameterList([x, x]), (3, 1)), (2 * x).view(3, 1))
     for arguments in ((), (1,), (x, "2"), (x, 1, 2)):
         with pytest.raises(TypeError, match="incompatible"):
             narrow.scaled(*arguments)

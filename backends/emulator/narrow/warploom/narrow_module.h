@@ -99,8 +99,9 @@ template <> struct From<at::Scalar> {
 template <class T> struct From<std::vector<T>> {
   std::vector<T> value;
   bool load(PyObject* o) {
-    if (!PyList_Check(o) && !PyTuple_Check(o)) return false;
+    if (!PySequence_Check(o) || PyUnicode_Check(o) || PyBytes_Check(o)) return false;  // an nn.ParameterList is a sequence too
     const Py_ssize_t n = PySequence_Size(o);
+    if (n < 0) return PyErr_Clear(), false;
     value.clear();
     for (Py_ssize_t i = 0; i < n; ++i) {
       Object item = checked(PySequence_GetItem(o, i));
