@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from warploom.backends.emulator import KernelFailed, Launch, run_kernel
+from warploom.ir.diagnostic import BuildFailed
 
 F = np.float32
 X = np.random.default_rng(0).random(256).astype(F)
@@ -224,3 +225,12 @@ def test_dynamic_shared_memory_behind_a_struct():
     source = """template <class T> struct Shared { __device__ operator T*() { extern __shared__ __align__(8) unsigned char raw[]; return reinterpret_cast<T*>(raw); } };
     __global__ void k(int* out) { Shared<int> shared; int* s = shared; s[threadIdx.x] = threadIdx.x; __syncthreads(); out[threadIdx.x] = s[31 - threadIdx.x]; }"""
     assert (run(source, Launch.of(1, 32, 128), np.zeros(32, np.int32)) == np.arange(31, -1, -1)).all()
+
+
+def test_what_nvcc_finds_ambiguous_is_refused():
+    source = """#include <cuda_fp16.h>
+    __global__ void k(float* out, const __half* h) { out[0] = max((float)h[0], 2.0f); out[0] += (float)max(h[0], h[1]); }"""
+    with pytest.raises(BuildFailed, match="max"):
+        run(source, Launch.of(1, 1), np.zeros(1, F), np.ones(2, np.float16))
+    own = "__device__ __half max(__half a, __half b) { return __hgt(a, b) ? a : b; }"  # as TVM writes it
+    assert run(source.replace("__global__", own + "__global__", 1), Launch.of(1, 1), np.zeros(1, F), np.ones(2, np.float16))[0] == 3

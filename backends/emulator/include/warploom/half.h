@@ -79,8 +79,8 @@ inline float bfloat_value(uint16_t b) { return reinterpret<float>(static_cast<ui
   inline H __hfma(H a, H b, H c) { return H(static_cast<double>(float(a)) * float(b) + float(c)); }      \
   inline H __hmax(H a, H b) { return H(fmaxf(a, b)); }                                                   \
   inline H __hmin(H a, H b) { return H(fminf(a, b)); }                                                   \
-  inline H max(H a, H b) { return H(fmaxf(a, b)); }                                                      \
-  inline H min(H a, H b) { return H(fminf(a, b)); }                                                      \
+  template <class T, std::enable_if_t<std::is_same_v<T, H>, int> = 0> H max(T, T) = delete; /* nvcc: ambiguous */\
+  template <class T, std::enable_if_t<std::is_same_v<T, H>, int> = 0> H min(T, T) = delete; /* nvcc: ambiguous */\
   inline bool __hlt(H a, H b) { return a < b; }                                                          \
   inline bool __hgt(H a, H b) { return a > b; }                                                          \
   inline bool __hle(H a, H b) { return a <= b; }                                                         \
