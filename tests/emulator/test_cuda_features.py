@@ -234,3 +234,14 @@ def test_what_nvcc_finds_ambiguous_is_refused():
         run(source, Launch.of(1, 1), np.zeros(1, F), np.ones(2, np.float16))
     own = "__device__ __half max(__half a, __half b) { return __hgt(a, b) ? a : b; }"  # as TVM writes it
     assert run(source.replace("__global__", own + "__global__", 1), Launch.of(1, 1), np.zeros(1, F), np.ones(2, np.float16))[0] == 3
+
+
+def test_asynchronous_copies():
+    source = """#include <cuda_pipeline.h>
+    __global__ void k(float* out, const float* x) {
+      __shared__ float4 s[16];
+      __pipeline_memcpy_async(&s[threadIdx.x], (const float4*)x + threadIdx.x, sizeof(float4));
+      __pipeline_commit(); __pipeline_wait_prior(0); __syncthreads();
+      ((float4*)out)[threadIdx.x] = s[15 - threadIdx.x];
+    }"""
+    assert (run(source, Launch.of(1, 16), np.zeros(64, F), X[:64].copy()).reshape(16, 4) == X[:64].reshape(16, 4)[::-1]).all()

@@ -205,6 +205,22 @@ __global__ void k(const float* x, float* y) {
   y[blockIdx.x] = a;
 }""",
     ),
+    "asynchronous copies": (
+        "grid=2;block=32",
+        """#include <cuda_pipeline.h>
+__global__ void k(const float* x, float* y) {
+  __shared__ float s[2][32];
+  int t = threadIdx.x, i = blockIdx.x * 32 + t;
+  y[i] = x[i];
+  for (int k = 0; k < 2; ++k) {
+    __pipeline_memcpy_async(&s[k][t], &x[i], sizeof(float));
+    __pipeline_commit();
+    __pipeline_wait_prior(0);
+    __syncthreads();
+    y[i] += s[k][31 - t] * (k + 1);
+  }
+}""",
+    ),
     "barriers behind a return of whole blocks": (
         "grid=4;block=32",
         """__global__ void k(const int* x, int* y) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ....frontend.cuda import text
 from ....frontend.cuda import tree as t
 
 _RENAMED = {
@@ -22,7 +23,7 @@ _RECIPROCALS = {"__frcp_rn": "1.0f", "__frcp_rz": "1.0f", "__frcp_rd": "1.0f", "
 _BY_VALUE = {"max": "larger", "min": "smaller", "larger": "larger", "smaller": "smaller"}
 _LOADS = ("__ldg", "__ldcs", "__ldca", "__ldcg", "__ldcv", "__ldlu")
 _STORES = ("__stcs", "__stcg", "__stwb", "__stwt")
-_NOTHING = ("__threadfence", "__threadfence_block", "__threadfence_system", "__nanosleep", "__prefetch_global_l1")
+_NOTHING = ("__threadfence", "__threadfence_block", "__threadfence_system", "__nanosleep", "__prefetch_global_l1", "__pipeline_commit", "__pipeline_wait_prior")
 _NAMES = {
     "warpSize": t.Literal("32"),
     "CUDART_INF_F": t.Name("INFINITY"),
@@ -86,7 +87,22 @@ def _call(n: t.Call) -> Any:
         return t.Binary("/", t.Literal(_RECIPROCALS[name]), n.args[0])
     if name in _RENAMED:
         return t.Call(t.Name(_RENAMED[name]), n.args)
+    if name == "__pipeline_memcpy_async" and len(n.args) == 3:
+        return _copied(*n.args)
     return n
+
+
+_OF_BYTES = {"4": "float", "8": "float2", "16": "float4"}
+
+
+def _copied(to: t.Expr, source: t.Expr, size: t.Expr) -> t.Expr:
+    """An asynchronous copy, made at once: a program that waits for it as it must cannot tell."""
+    bytes_ = "".join(text.expression(size).split())
+    type_ = _OF_BYTES.get(bytes_) or (bytes_[7:-1] if bytes_.startswith("sizeof(") and bytes_[7:-1].isidentifier() else "")
+    if not type_:
+        return t.Call(t.Name("memcpy"), (to, source, size))
+    place, value = (t.Unary("*", t.Cast(f"{const}{type_}*", e, "reinterpret_cast")) for const, e in (("", to), ("const ", source)))
+    return t.Assign("=", place, value)
 
 
 def _reinterpreted(n: t.Unary, cast: t.Cast) -> t.Expr:

@@ -20,7 +20,6 @@ WARP_REDUCTIONS = {
 COLLECTIVES = frozenset((*COUNTS, *SHUFFLES, *VOTES, *WARP_REDUCTIONS))
 UNSUPPORTED = {
     "__match_any_sync": "__match_any_sync", "__match_all_sync": "__match_all_sync", "this_grid": "a barrier across the grid",
-    "__pipeline_memcpy_async": "asynchronous copies",
 }  # fmt: skip
 
 
