@@ -24,7 +24,7 @@ SCREEN_FLAGS = (
     "-fsanitize=bounds",
     "--param=tsan-instrument-func-entry-exit=0",
 )
-_CASTS = ("-fsanitize=alignment", "-fno-tree-sra")
+CAST_FLAGS = ("-fsanitize=alignment", "-fno-tree-sra")
 """Without casts no pointer is misaligned; with them vector types are observed whole, not by their members."""
 SCREEN_DEFINES = "#define WL_SCREEN 1\n"
 _CLEAN = 0
@@ -42,7 +42,7 @@ _MAY_CAST = re.compile(r"_cast\b|\*\s*\)|\b(union|typedef|using)\b")
 
 def screen_flags(unit: Unit) -> tuple[str, ...]:
     """How to compile the unit."""
-    return (*SCREEN_FLAGS, *_CASTS) if _MAY_CAST.search(unit.source) else SCREEN_FLAGS
+    return (*SCREEN_FLAGS, *CAST_FLAGS) if _MAY_CAST.search(unit.source) else SCREEN_FLAGS
 
 
 def open_screen(

@@ -72,3 +72,34 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) { m.def("forward", &forward); }
 """)
     x = torch.randn(64, 64)
     assert torch.equal(load_extension([tmp_path / "k.cu"]).forward(x), x + 5)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("place, kinds", [("i", set()), ("i + 1", {"race", "out-of-bounds-write", "out-of-bounds-read"})])
+def test_a_checked_extension(tmp_path, place, kinds):
+    """The screen comes first and answers for what is right; what is wrong the checker names, with tensors of its own."""
+    from warploom.backends.emulator.session import Options, run_files
+
+    (tmp_path / "k.cu").write_text(f"""#include <torch/extension.h>
+__global__ void k(const float* x, float* y, int n) {{
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < n) {{ y[i] = 2.f * x[i]; y[{place}] += 1.f; }}
+}}
+torch::Tensor forward(torch::Tensor x) {{
+  auto y = torch::empty_like(x);
+  k<<<4, 32>>>(x.data_ptr<float>(), y.data_ptr<float>(), 128);
+  return y;
+}}
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {{ m.def("forward", &forward); }}
+""")
+    (tmp_path / "k.py").write_text("""import torch
+class Model(torch.nn.Module):
+    def forward(self, x, fn=lambda x: 2 * x + 1):
+        return fn(x)
+def get_inputs():
+    return [torch.randn(128)]
+def get_init_inputs():
+    return []
+""")
+    session = run_files([tmp_path / "k.cu"], Options((), (), tmp_path, True))
+    assert {f.kind for f in session.findings} == kinds

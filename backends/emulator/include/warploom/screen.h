@@ -11,6 +11,8 @@
 #ifdef WL_SCREEN
 #include <link.h>
 
+#include <mutex>
+
 #define WL_SCREEN_QUIET __attribute__((no_sanitize_thread, no_sanitize_undefined))
 #define WL_SCREEN_CALL __attribute__((noinline, no_sanitize_thread, no_sanitize_undefined))
 
@@ -22,7 +24,7 @@ using State = uint32_t;
 constexpr unsigned kSlotBits = 36, kSlots = 256;
 constexpr Address kArena = Address{1} << 44;
 constexpr size_t kLead = 64 << 10;  // unused bytes before a buffer and, at least, behind it
-enum Kind : int { kIn = 0, kOut = 1, kInOut = 2, kTemp = 3 };
+enum Kind : int { kIn = 0, kOut = 1, kInOut = 2, kTemp = 3, kOther = 5 };
 enum Rule : int { kClean = 0, kBounds = 1, kAlignment = 2, kOwner = 3, kUninitialised = 4, kReadOnly = 5, kElement = 6, kIndex = 7, kElsewhere = 8, kThreads = 9 };
 
 struct alignas(64) Slot {
@@ -53,6 +55,11 @@ inline size_t image_bytes = 0;
   leave_block(w);
 }
 
+// What the compiler's other checks call, host code included.
+WL_SCREEN_CALL inline void suspect(Rule rule) {
+  if (inside) trip(rule);
+}
+
 WL_SCREEN_CALL inline int find_image(dl_phdr_info* info, size_t, void*) {
   for (int i = 0; i < info->dlpi_phnum; ++i) {
     auto& p = info->dlpi_phdr[i];
@@ -64,7 +71,7 @@ WL_SCREEN_CALL inline int find_image(dl_phdr_info* info, size_t, void*) {
 
 // Not in a buffer: the thread's own stack and the module's variables are nobody's concern.
 WL_SCREEN_CALL inline void elsewhere(Address a, size_t bytes) {
-  if (!inside || a - reinterpret_cast<Address>(self->loop_stack) < kLoopStackBytes - bytes) return;
+  if (a - reinterpret_cast<Address>(self->loop_stack) < kLoopStackBytes - bytes) return;
   if (!image) dl_iterate_phdr(&find_image, nullptr);
   if (a - image < image_bytes - bytes) return;
   const Slot& slot = slots[(a >> kSlotBits) % kSlots];
@@ -121,6 +128,7 @@ WL_SCREEN_QUIET inline __attribute__((always_inline)) bool four_cells(const Slot
 // Whatever is not the common case of `access`.
 template <size_t kBytes, bool kWrite>
 WL_SCREEN_CALL inline void closer(Address a) {
+  if (!inside) return;
   const Slot& slot = slots[(a >> kSlotBits) % kSlots];
   const Address off = a - slot.base;
   if (off + (kBytes - 1) >= slot.bytes || a % kBytes) return odd(a, kBytes);
@@ -158,6 +166,7 @@ WL_SCREEN_QUIET inline __attribute__((always_inline)) void access(Address a) {
 }
 
 WL_SCREEN_CALL inline void access_range(Address a, size_t bytes, bool write) {
+  if (!inside) return;
   const Slot& slot = slots[(a >> kSlotBits) % kSlots];
   const Address off = a - slot.base;
   if (!bytes) return;
@@ -173,6 +182,7 @@ WL_SCREEN_CALL inline void access_range(Address a, size_t bytes, bool write) {
 }
 
 WL_SCREEN_CALL inline void access_atomic(const void* at, size_t bytes) {
+  if (!inside) return;
   const Address a = reinterpret_cast<Address>(at);
   const Slot& slot = slots[(a >> kSlotBits) % kSlots];
   const Address off = a - slot.base;
@@ -204,6 +214,14 @@ WL_SCREEN_CALL inline bool begin_launch(unsigned long long threads) {
 inline size_t lead_of(unsigned slot) { return kLead + slot * 1280 % 32768; }
 inline size_t room_of(size_t bytes) { return (bytes + kLead + 2 * kLead + 4095) / 4096 * 4096; }
 
+inline size_t cells_of(const Slot& slot) { return ((slot.bytes >> slot.shift) + 1) * sizeof(State); }
+inline std::mutex buffers;
+WL_SCREEN_QUIET inline unsigned free_slot() {
+  unsigned at = 0;
+  while (at < kSlots && slots[at].base) ++at;
+  return at;
+}
+
 inline State block_first = 0;
 WL_SCREEN_QUIET inline unsigned long long begin_block(unsigned long long i, unsigned long long blocks, unsigned threads) {
   if (order == 1) i = blocks - 1 - i;
@@ -227,27 +245,41 @@ inline __attribute__((always_inline)) void set_thread(State number) { asm volati
 // A buffer of `bytes` bytes whose elements have `item` bytes; null where there is no room for one more.
 WL_SCREEN_EXPORT void* wl_screen_buffer(size_t bytes, int kind, unsigned item) {
   using namespace wl::screen;
-  if (used == kSlots || bytes > (size_t{1} << (kSlotBits - 1))) return nullptr;
+  std::lock_guard<std::mutex> hold(buffers);
+  const unsigned at = free_slot();
+  if (at == kSlots || bytes > (size_t{1} << (kSlotBits - 1))) return nullptr;
   const size_t room = room_of(bytes);
-  void* wanted = reinterpret_cast<void*>(kArena + (Address{used} << kSlotBits));
-  void* at = mmap(wanted, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-  if (at != wanted) {
-    if (at != MAP_FAILED) munmap(at, room);
+  void* wanted = reinterpret_cast<void*>(kArena + (Address{at} << kSlotBits));
+  void* got = mmap(wanted, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+  if (got != wanted) {
+    if (got != MAP_FAILED) munmap(got, room);
     return nullptr;
   }
-  Slot& slot = slots[used];
-  slot.base = reinterpret_cast<Address>(at) + lead_of(used);
+  Slot slot;
+  slot.base = reinterpret_cast<Address>(got) + lead_of(at);
   slot.bytes = bytes;
   slot.shift = item >= 8 ? 3 : item >= 4 ? 2 : item >= 2 ? 1 : 0;
   slot.fresh = kind == kOut || kind == kTemp;
   if (kind != kIn) {
-    void* cells = mmap(nullptr, ((bytes >> slot.shift) + 1) * sizeof(State), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (cells == MAP_FAILED) return nullptr;
+    void* cells = mmap(nullptr, cells_of(slot), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (cells == MAP_FAILED) return munmap(got, room), nullptr;
     slot.state = static_cast<State*>(cells);
     slot.words = slot.shift == 2 ? reinterpret_cast<Address>(cells) - slot.base : 0;
   }
-  ++used;
+  slots[at] = slot;
+  used = at < used ? used : at + 1;
   return reinterpret_cast<void*>(slot.base);
+}
+
+// Gives a buffer back.
+WL_SCREEN_EXPORT void wl_screen_drop(void* buffer) {
+  using namespace wl::screen;
+  std::lock_guard<std::mutex> hold(buffers);
+  const unsigned at = static_cast<unsigned>((reinterpret_cast<Address>(buffer) - kArena) >> kSlotBits);
+  Slot& slot = slots[at];
+  munmap(reinterpret_cast<void*>(slot.base - lead_of(at)), room_of(slot.bytes));
+  if (slot.state) munmap(slot.state, cells_of(slot));
+  slot = Slot{};
 }
 
 // Whether every element of a buffer has been written.
@@ -261,12 +293,8 @@ WL_SCREEN_EXPORT int wl_screen_written(void* buffer) {
 
 WL_SCREEN_EXPORT void wl_screen_free() {
   using namespace wl::screen;
-  for (unsigned i = 0; i < used; ++i) {
-    Slot& slot = slots[i];
-    munmap(reinterpret_cast<void*>(slot.base - lead_of(i)), room_of(slot.bytes));
-    if (slot.state) munmap(slot.state, ((slot.bytes >> slot.shift) + 1) * sizeof(State));
-    slot = Slot{};
-  }
+  for (unsigned i = 0; i < used; ++i)
+    if (slots[i].base) wl_screen_drop(reinterpret_cast<void*>(slots[i].base));
   used = 0;
   next = 2;
   tripped = kClean;
@@ -277,10 +305,17 @@ WL_SCREEN_EXPORT void wl_screen_order(int order) { wl::screen::order = order; }
 WL_SCREEN_EXPORT int wl_screen_tripped() { return wl::screen::tripped; }
 WL_SCREEN_EXPORT int wl_screen_atomics() { return wl::screen::atomics; }
 
-// The compiler calls these through the linkage table unless the assembler hears that they are at home.
-asm(".hidden __tsan_read4\n.hidden __tsan_write4\n.hidden __tsan_read8\n.hidden __tsan_write8\n.hidden __tsan_read16\n.hidden __tsan_write16");
+// The compiler's calls would go through the linkage table, and to the checker where that is loaded, unless the assembler hears that they are
+// at home.
+#define WL_SCREEN_HOME(NAME) asm(".hidden " #NAME);
+WL_SCREEN_HOME(__tsan_read_range) WL_SCREEN_HOME(__tsan_write_range) WL_SCREEN_HOME(__tsan_vptr_update) WL_SCREEN_HOME(__tsan_vptr_read)
+WL_SCREEN_HOME(__tsan_init) WL_SCREEN_HOME(__tsan_atomic_thread_fence)
+WL_SCREEN_HOME(__ubsan_handle_out_of_bounds) WL_SCREEN_HOME(__ubsan_handle_out_of_bounds_abort)
+WL_SCREEN_HOME(__ubsan_handle_type_mismatch_v1) WL_SCREEN_HOME(__ubsan_handle_type_mismatch_v1_abort)
 
 #define WL_SCREEN_SIZE(N)                                                                                                        \
+  WL_SCREEN_HOME(__tsan_read##N) WL_SCREEN_HOME(__tsan_write##N) WL_SCREEN_HOME(__tsan_unaligned_read##N)                         \
+  WL_SCREEN_HOME(__tsan_unaligned_write##N)                                                                                      \
   WL_SCREEN_HOOK void __tsan_read##N(void* at) { wl::screen::access<N, false>(reinterpret_cast<uintptr_t>(at)); }           \
   WL_SCREEN_HOOK void __tsan_write##N(void* at) { wl::screen::access<N, true>(reinterpret_cast<uintptr_t>(at)); }           \
   WL_SCREEN_HOOK void __tsan_unaligned_read##N(void* at) { wl::screen::access_range(reinterpret_cast<uintptr_t>(at), N, false); } \
@@ -292,6 +327,10 @@ WL_SCREEN_HOOK void __tsan_vptr_update(void*, void*) {}
 WL_SCREEN_HOOK void __tsan_vptr_read(void*) {}
 WL_SCREEN_HOOK void __tsan_init() {}
 #define WL_SCREEN_ATOMIC(N, T)                                                                                                                                                     \
+  WL_SCREEN_HOME(__tsan_atomic##N##_load) WL_SCREEN_HOME(__tsan_atomic##N##_store) WL_SCREEN_HOME(__tsan_atomic##N##_exchange) \
+  WL_SCREEN_HOME(__tsan_atomic##N##_fetch_add) WL_SCREEN_HOME(__tsan_atomic##N##_fetch_sub) WL_SCREEN_HOME(__tsan_atomic##N##_fetch_and) \
+  WL_SCREEN_HOME(__tsan_atomic##N##_fetch_or) WL_SCREEN_HOME(__tsan_atomic##N##_fetch_xor) \
+  WL_SCREEN_HOME(__tsan_atomic##N##_compare_exchange_strong) WL_SCREEN_HOME(__tsan_atomic##N##_compare_exchange_weak) \
   WL_SCREEN_HOOK T __tsan_atomic##N##_load(const volatile void* p, int) { wl::screen::access_atomic(const_cast<const void*>(p), sizeof(T)); return __atomic_load_n((const volatile T*)p, 0); } \
   WL_SCREEN_HOOK void __tsan_atomic##N##_store(volatile void* p, T v, int) { wl::screen::access_atomic(const_cast<void*>(p), sizeof(T)); __atomic_store_n((volatile T*)p, v, 0); } \
   WL_SCREEN_HOOK T __tsan_atomic##N##_exchange(volatile void* p, T v, int) { wl::screen::access_atomic(const_cast<void*>(p), sizeof(T)); return __atomic_exchange_n((volatile T*)p, v, 0); } \
@@ -305,8 +344,8 @@ WL_SCREEN_HOOK void __tsan_init() {}
 WL_SCREEN_ATOMIC(8, unsigned char) WL_SCREEN_ATOMIC(16, unsigned short) WL_SCREEN_ATOMIC(32, unsigned) WL_SCREEN_ATOMIC(64, unsigned long)
 WL_SCREEN_HOOK void __tsan_atomic_thread_fence(int) {}
 
-WL_SCREEN_HOOK void __ubsan_handle_out_of_bounds(void*, void*) { wl::screen::trip(wl::screen::kIndex); }
-WL_SCREEN_HOOK void __ubsan_handle_out_of_bounds_abort(void*, void*) { wl::screen::trip(wl::screen::kIndex); }
-WL_SCREEN_HOOK void __ubsan_handle_type_mismatch_v1(void*, void*) { wl::screen::trip(wl::screen::kAlignment); }
-WL_SCREEN_HOOK void __ubsan_handle_type_mismatch_v1_abort(void*, void*) { wl::screen::trip(wl::screen::kAlignment); }
+WL_SCREEN_HOOK void __ubsan_handle_out_of_bounds(void*, void*) { wl::screen::suspect(wl::screen::kIndex); }
+WL_SCREEN_HOOK void __ubsan_handle_out_of_bounds_abort(void*, void*) { wl::screen::suspect(wl::screen::kIndex); }
+WL_SCREEN_HOOK void __ubsan_handle_type_mismatch_v1(void*, void*) { wl::screen::suspect(wl::screen::kAlignment); }
+WL_SCREEN_HOOK void __ubsan_handle_type_mismatch_v1_abort(void*, void*) { wl::screen::suspect(wl::screen::kAlignment); }
 #endif

@@ -2,7 +2,7 @@
 #pragma once
 #include <torch/extension.h>
 
-#ifdef WL_CHECK
+#if defined(WL_CHECK) || defined(WL_SCREEN)
 #include <c10/core/CPUAllocator.h>
 #endif
 
@@ -81,23 +81,40 @@ template <class T> inline void gpuAtomicAddNoReturn(T* p, wl::Given<T> v) { atom
 #define TORCH_CUDA_KERNEL_LAUNCH_CHECK C10_CUDA_KERNEL_LAUNCH_CHECK
 #define CUDA_KERNEL_LOOP(i, n) for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < (n); i += blockDim.x * gridDim.x)
 
+#if defined(WL_CHECK) || defined(WL_SCREEN)
+// Under the checker (and its screen) every CPU tensor made from now on is a buffer that it knows.
+// Its names differ: where both are loaded, what is inline in two libraries is the first one's.
 #ifdef WL_CHECK
-// Under the checker every CPU tensor made from now on lies between red zones.
+#define WL_ALLOCATOR CheckedAllocator
 extern "C" void* wl_check_buffer(const char* name, size_t bytes, int kind, unsigned item);
 extern "C" void wl_check_free(void* buffer);
+#else
+#define WL_ALLOCATOR ScreenedAllocator
+#endif
 namespace wl {
-struct CheckedAllocator final : c10::Allocator {
-  c10::DataPtr allocate(size_t n) override {
-    void* p = n ? wl_check_buffer("a tensor", n, 5, 4) : nullptr;
-    return {p, p, &wl_check_free, c10::Device(c10::DeviceType::CPU)};
+struct WL_ALLOCATOR final : c10::Allocator {
+#ifdef WL_CHECK
+  static void* get(size_t n) { return wl_check_buffer("a tensor", n, 5, 4); }
+  static void give(void* p) { wl_check_free(p); }
+#else
+  static void* get(size_t n) {  // what finds no place there is unknown to the screen: a kernel's access trips it
+    void* p = wl_screen_buffer(n, screen::kOther, 4);
+    return p ? p : std::aligned_alloc(256, (n + 255) / 256 * 256);
   }
-  c10::DeleterFnPtr raw_deleter() const override { return &wl_check_free; }
+  static void give(void* p) {
+    if (!p) return;
+    const bool known = (reinterpret_cast<screen::Address>(p) - screen::kArena) >> screen::kSlotBits < screen::kSlots;
+    known ? wl_screen_drop(p) : std::free(p);
+  }
+#endif
+  c10::DataPtr allocate(size_t n) override {
+    void* p = n ? get(n) : nullptr;
+    return {p, p, &give, c10::Device(c10::DeviceType::CPU)};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return &give; }
   void copy_data(void* to, const void* from, size_t n) const override { std::memcpy(to, from, n); }
 };
-inline CheckedAllocator& checked_allocator() {
-  static CheckedAllocator* allocator = new CheckedAllocator;
-  return *allocator;
-}
-inline const int allocator_set = (c10::SetCPUAllocator(&checked_allocator(), 255), 0);
+static WL_ALLOCATOR* const own_allocator = new WL_ALLOCATOR;
+static const int allocator_set = (c10::SetCPUAllocator(own_allocator, 255), 0);
 }  // namespace wl
 #endif
