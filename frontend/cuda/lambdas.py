@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+from . import text
 from . import tree as t
 
 
@@ -55,8 +56,13 @@ def renamed(e: t.Lambda, env: dict[str, str]) -> t.Lambda:
     return replace(e, params=params, body=t.rewrite(e.body, change))
 
 
-def as_text(node: Any) -> Any:
-    """The same with every lambda as text."""
-    from . import text
+def as_text(node: Any, variables: frozenset[str]) -> Any:
+    """The same with every lambda as text, in which the `variables` of the function around it are still names that can be replaced."""
+    return t.rewrite(node, lambda n: _opaque(n, variables) if isinstance(n, t.Lambda) else n)
 
-    return t.rewrite(node, lambda n: t.Opaque((text.expression(n),)) if isinstance(n, t.Lambda) else n)
+
+def _opaque(e: t.Lambda, variables: frozenset[str]) -> t.Opaque:
+    outside = variables - {p.name for p in e.params} - set(declared(e.body))
+    marked = replace(e, body=t.rewrite(e.body, lambda n: t.Name(f"(\0{n.text}\0)") if isinstance(n, t.Name) and n.text in outside else n))
+    pieces = text.expression(marked).split("\0")
+    return t.Opaque(tuple(t.Name(piece) if at % 2 else piece for at, piece in enumerate(pieces)))

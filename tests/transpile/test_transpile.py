@@ -98,6 +98,17 @@ __global__ void k(const float* x, float* y) {
   for (int i = threadIdx.x; i < 100; i += 64) put(i);
 }""",
     ),
+    "arguments that a function changes behind its parameters": (
+        "grid=1;block=32",
+        """__device__ int both(int v, int& r) { r += __shfl_xor_sync(0xffffffff, v, 1); return v; }
+__global__ void k(const int* x, int* y) {
+  int a = x[threadIdx.x], b = 0;
+  auto f = [&](int v) { a += v % 3 + 1; return v * 2; };
+  b += f(a);
+  b += both(a, a);
+  y[threadIdx.x] = a * 31 + b;
+}""",
+    ),
     "CUB's reductions of a block and a warp": (
         "grid=2;block=64",
         """#include <cub/cub.cuh>
@@ -363,7 +374,7 @@ def test_text_of_an_element_loop(golden):
         ("__global__ void k(float* x) {\n  cub::DeviceReduce::Sum(x);\n}", "device-wide CUB"),
         ('__global__ void k(float* x) {\n  asm("nop;");\n}', "inline PTX"),
         ("__global__ void k(int* x) {\n  int v = x[0];\n  switch (v) { case 0: __syncthreads(); break; }\n}", "line 3"),
-        ("__global__ void k(int* x) {\n  auto f = [&] { for (;;) { __syncthreads(); return; } };\n  f();\n}", "line 2: lambda f synchronises or asks for its place, and it returns"),
+        ("__global__ void k(int* x) {\n  auto f = [&] { for (;;) { __syncthreads(); return; } };\n  f();\n}", "line 2: lambda f synchronises, asks for its place or changes what is around it, and it returns"),
         ("__global__ void k(int* x) {\n  int i = 0;\n  auto f = [=] { x[threadIdx.x] = i; };\n  ++i;\n  f();\n}", "keeps a copy of i, which changes"),
         ("#include <cub/cub.cuh>\n__global__ void k(int* x) {\n  __shared__ cub::BlockReduce<int, 32>::TempStorage s;\n  x[0] = cub::BlockReduce<int, 32>(s).Minimum(1);\n}", "line 4: no rule for BlockReduce::Minimum"),
         ("#include <cub/cub.cuh>\n__global__ void k(int* x) {\n  typedef cub::BlockRadixSort<int, 32, 1> Sort;\n}", "line 3: this part of CUB"),

@@ -36,7 +36,8 @@ class Inliner:
         self.taken = {p.name for p in kernel.params} | set(t.names(body))
         self.waits = self.sync.waits(body)
         self.changed = assigned(body)
-        return as_text(self.body(body, 0))
+        made = self.body(body, 0)
+        return as_text(made, frozenset((*(p.name for p in kernel.params), *declared(made))))
 
     def body(self, body: t.Body, depth: int) -> t.Body:
         out: list[t.Stmt] = []
@@ -107,22 +108,23 @@ class Inliner:
         name = t.called(n)
         if name in self.sync.functions or name in self.lambdas:
             return True
-        given = any(isinstance(a, t.Lambda) or (isinstance(a, t.Name) and a.text in self.lambdas) for a in n.args)
+        given = any((isinstance(a, t.Lambda) and (self.waits or self.must(a))) or (isinstance(a, t.Name) and a.text in self.lambdas) for a in n.args)
         return given and (f := self.file.function(name)) is not None and f.kind == "device"
 
     def learn(self, name: str, e: t.Lambda, line: int) -> bool:
-        """Whether a lambda will be written out where it is called: one that synchronises or asks for its place must be, and in a kernel
-        that waits all are, since what they capture can be a thread's element of an array."""
+        """Whether a lambda will be written out where it is called: one that synchronises, asks for its place or changes what is around it must
+        be, and in a kernel that waits all are, since what they capture can be a thread's element of an array."""
         must, why = self.must(e), self.refusal(e)
         if must and why:
-            raise UnsupportedCuda(f"line {line}: lambda {name} synchronises or asks for its place, and {why}")
+            raise UnsupportedCuda(f"line {line}: lambda {name} synchronises, asks for its place or changes what is around it, and {why}")
         if why or not (must or self.waits):
             return False
         self.lambdas[name] = _function(name, e, line)
         return True
 
     def must(self, e: t.Lambda) -> bool:
-        return self.calls_sync(t.Block(e.body)) or self.sync.waits(e.body) or asks(e.body)
+        own = {p.name for p in e.params} | set(declared(e.body))
+        return self.calls_sync(t.Block(e.body)) or self.sync.waits(e.body) or asks(e.body) or bool(assigned(e.body) - own)
 
     def refusal(self, e: t.Lambda) -> str:
         """Why a lambda cannot be written out; "" where it can."""
@@ -233,15 +235,18 @@ class Inliner:
         if len(args) != len(f.params):
             raise UnsupportedCuda(f"line {line}: {f.name} takes {len(f.params)} arguments, {len(call.args)} are given")
         changed = assigned(body)
+        through = {arg.text for p, arg in zip(f.params, args) if "&" in p.mark and p.name in changed and isinstance(arg, t.Name)}
+        under_way = (changed - {p.name for p in f.params}) | through  # what changes around the body while it runs
         for p, arg in zip(f.params, args):
             if isinstance(arg, t.Lambda):
                 name = self.fresh(p.name)
-                if not self.learn(name, arg, line):
-                    raise UnsupportedCuda(f"line {line}: a lambda is given to {f.name}, and {self.refusal(arg)}")
+                if why := self.refusal(arg):
+                    raise UnsupportedCuda(f"line {line}: a lambda is given to {f.name}, and {why}")
+                self.lambdas[name] = _function(name, arg, line)
                 env[p.name] = t.Name(name)
                 continue
             reference = "&" in p.mark
-            simple = isinstance(arg, (t.Name, t.Literal))
+            simple = isinstance(arg, t.Literal) or (isinstance(arg, t.Name) and arg.text not in under_way)
             if reference or (simple and p.name not in changed and "volatile" not in p.type.split()):
                 env[p.name] = arg
                 continue
