@@ -109,6 +109,19 @@ __global__ void k(const int* x, int* y) {
   y[threadIdx.x] = a * 31 + b;
 }""",
     ),
+    "a function that counts down in its template argument": (
+        "grid=2;block=64",
+        """template <int S> __device__ void step(float* s, int t) {
+  if constexpr (S > 0) { if (t < S) s[t] += s[t + S]; __syncthreads(); step<S / 2>(s, t); }
+}
+__global__ void k(const float* x, float* y) {
+  __shared__ float s[64];
+  s[threadIdx.x] = x[blockIdx.x * 64 + threadIdx.x];
+  __syncthreads();
+  step<32>(s, threadIdx.x);
+  y[blockIdx.x] = s[0];
+}""",
+    ),
     "CUB's reductions of a block and a warp": (
         "grid=2;block=64",
         """#include <cub/cub.cuh>

@@ -96,7 +96,8 @@ def _code(kernel: t.Function, file: t.CudaFile, geometry: Geometry, bare: bool) 
 
 def geometry_of(kernel: t.Function, file: t.CudaFile) -> Geometry:
     """What the launches in the file say: axes of extents given as plain integers are one."""
-    sites = [s for s in file.launches if s.kernel == kernel.name]
+    names = {k.name for k in file.kernels}
+    sites = [s for s in file.launches if s.kernel == kernel.name or s.kernel not in names]  # a variable can be any of them
     axes = [{_axes(s.configuration[i], file.source) for s in sites} for i in (0, 1)]
     grid, block = (max(found, key=len) if found else "xyz" for found in axes)
     return Geometry(grid_axes=grid, block_axes=block)
@@ -131,7 +132,7 @@ def _commas(text_: str) -> int:
 
 def launch_call(site: t.LaunchSite, file: t.CudaFile, codes: dict[str, KernelCode]) -> str:
     """`k<T>(grid, block, shared, arguments)`."""
-    code = codes.get(site.kernel)
+    code = codes.get(site.kernel) or _behind(site, file, codes)
     if code is None:
         raise UnsupportedCuda(f"line {site.line}: kernel {site.kernel} is launched but not defined here")
     configuration = [text.expression(e) for e in site.configuration[: 3 if code.takes_shared else 2]]
@@ -140,6 +141,14 @@ def launch_call(site: t.LaunchSite, file: t.CudaFile, codes: dict[str, KernelCod
     instance = f"{site.kernel}<{site.template}>" if site.template else site.kernel
     values = [text.arguments((a,)) for a in site.args]
     return f"{instance}({', '.join([*configuration, *values])})"
+
+
+def _behind(site: t.LaunchSite, file: t.CudaFile, codes: dict[str, KernelCode]) -> KernelCode | None:
+    """One of the kernels that a variable can be, where all are called alike: `auto kernel = wide ? k<4> : k<1>;`."""
+    owner = next((f for f in file.functions if f.start <= site.start < f.stop), None)
+    given = re.findall(rf"\bauto\s*[*&]*\s*{re.escape(site.kernel)}\s*=([^;]*);", file.source.encode()[owner.start : owner.stop].decode() if owner else "")
+    found = [code for name, code in codes.items() if any(re.search(rf"\b{re.escape(name)}\b", text_) for text_ in given)]
+    return found[0] if found and len({code.takes_shared for code in found}) == 1 else None
 
 
 def _device_functions(file: t.CudaFile) -> list[_Edit]:

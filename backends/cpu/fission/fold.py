@@ -52,6 +52,33 @@ def _fold(n: Any) -> Any:
     return n
 
 
+_COMPARE = {
+    "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b, "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+}  # fmt: skip
+
+
+def decided(e: t.Expr) -> bool | None:
+    """Whether a condition of constants holds; None where it has anything else in it."""
+    e = fold(e)
+    if isinstance(e, t.Literal) and e.text in ("true", "false"):
+        return e.text == "true"
+    if (value := number(e)) is not None:
+        return value != 0
+    if isinstance(e, t.Unary) and e.op == "!" and (inner := decided(e.value)) is not None:
+        return not inner
+    if not isinstance(e, t.Binary):
+        return None
+    a, b = number(e.left), number(e.right)
+    if e.op in _COMPARE and a is not None and b is not None:
+        return _COMPARE[e.op](a, b)
+    if e.op in ("&&", "||"):
+        sides = [decided(e.left), decided(e.right)]
+        settles = e.op == "||"
+        return settles if settles in sides else None if None in sides else not settles
+    return None
+
+
 def steps(e: t.Expr, name: str) -> int | None:
     """By how much an index grows with `name`: 0, 1, another number, or None for unknown."""
     if name not in t.names((e,)):

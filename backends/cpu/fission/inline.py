@@ -14,6 +14,7 @@ from ....frontend.cuda import tree as t
 from ....frontend.cuda.lambdas import as_text, declared
 from ....frontend.cuda.read import UnsupportedCuda
 from . import spelling
+from .fold import decided, fold
 from .sync import Synchronising
 from .types import declared_type, plain, returns_of, type_of
 
@@ -66,6 +67,8 @@ class Inliner:
             return [self.loop(s, depth)]
         if isinstance(s, t.Block):
             return [replace(s, body=self.body(s.body, depth))]
+        if isinstance(s, t.If) and s.constexpr and (holds := decided(s.cond)) is not None:
+            return list(self.body(s.then if holds else s.orelse, depth))
         if isinstance(s, t.If):
             ahead, cond = self.pulled(s.cond, s.line, depth)
             return [*ahead, replace(s, cond=cond, then=self.body(s.then, depth), orelse=self.body(s.orelse, depth))]
@@ -265,7 +268,7 @@ class Inliner:
     def template_arguments(self, f: t.Function, call: t.Call) -> dict[str, str]:
         """Template parameters by name: what the call names, else what its arguments' types tell, else the default."""
         given = split_arguments(call.function.text.partition("<")[2].rstrip().removesuffix(">")) if isinstance(call.function, t.Name) else []
-        found = dict(zip(f.template_names, given))
+        found = {name: _number(text) for name, text in zip(f.template_names, given)}
         for name, parameter in zip(f.template_names, f.template):
             if name in found:
                 continue
@@ -289,6 +292,16 @@ class Inliner:
             if type_:
                 return type_
         return ""
+
+
+_ARITHMETIC = re.compile(r"\(*\s*(\d+)\s*([-+*/%]|>>|<<)\s*(\d+)\s*\)*")
+
+
+def _number(argument: str) -> str:
+    """A template argument, worked out where it is one operation on numbers: functions that call themselves count down so."""
+    found = _ARITHMETIC.fullmatch(argument.strip())
+    value = fold(t.Binary(found[2], t.Literal(found[1]), t.Literal(found[3]))) if found else None
+    return value.text if isinstance(value, t.Literal) else argument
 
 
 def _function(name: str, e: t.Lambda, line: int) -> t.Function:
