@@ -137,7 +137,7 @@ def main() -> None:
             rows[id_] = {"id": id_, "name": record["op_name"]} | judged(record, given.threads, given.seconds)
             shown = {k: v for k, v in rows[id_].items() if k != "paths"}
             print(json.dumps(shown, default=float)[:400], file=sys.stderr, flush=True)
-            head = {"command": f"python -m tests.transpile.speed HPCTransEval/ --threads {given.threads} --out {given.out.name}", "threads": given.threads}
+            head = {"command": f"python -m tests.transpile.speed HPCTransEval/ --threads {given.threads} --seconds {given.seconds} --out {given.out.name}", "threads": given.threads}
             head |= {"flags": FLAGS, "cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
             given.out.write_text(json.dumps(head | {"summary": summary(list(rows.values())), "rows": list(rows.values())}, indent=1, default=float) + "\n")
     print(json.dumps(summary(list(rows.values())), indent=1, default=float))
