@@ -21,8 +21,9 @@ HEADERS = """#include <algorithm>
 #include <type_traits>
 """
 
-OPTIONS = """#if defined(__GNUC__) && !defined(__clang__)  // as on a GPU: no traps and no errno, so that floorf and sqrtf vectorize
-#pragma GCC optimize("no-trapping-math", "no-math-errno")
+OPTIONS = """#if defined(__GNUC__) && !defined(__clang__)
+// As on a GPU: no traps and no errno, so that floorf and sqrtf vectorize. GCC 12 loses stores where it distributes loops.
+#pragma GCC optimize("no-trapping-math", "no-math-errno", "no-tree-loop-distribution")
 #endif
 """
 
