@@ -70,3 +70,12 @@ def test_functions_that_trap_or_set_errno_elsewhere_do_neither_here():
     made = run(source, {"x": X[0], "Y": y}, [("k", (10, 1, 1), (64, 1, 1), ("x", "Y"))])
     np.testing.assert_array_equal(y, np.maximum(np.floor(X[0] * 8), np.minimum(np.sqrt(np.abs(X[0])), np.float32(0.25))))
     assert made.text.index("no-trapping-math") < made.text.index("#include")
+
+
+def test_a_file_may_have_its_own_max():
+    source = """__device__ float max(float a, float b) { return a > b ? a : b; }
+template <int A, int B> struct Larger { static constexpr int value = max(A, B); };
+__global__ void k(const float* x, float* y) { int i = blockIdx.x * 64 + threadIdx.x; y[i] = max(x[i], 0.f) * Larger<2, 3>::value + min(i, 7u); }"""
+    y = np.zeros(640, np.float32)
+    run(source, {"x": X[0], "Y": y}, [("k", (10, 1, 1), (64, 1, 1), ("x", "Y"))])
+    np.testing.assert_allclose(y, np.maximum(X[0], 0) * 3 + np.minimum(np.arange(640), 7), rtol=1e-6)

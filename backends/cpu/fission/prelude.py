@@ -44,18 +44,11 @@ _COMBINED = {"add": "a + b", "mul": "a * b", "max": "a < b ? b : a", "min": "b <
 
 # (names that call for it, text), in the order in which they are printed.
 _PIECES: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("max", "min"), """using std::max;
-using std::min;
-// As in CUDA, the arguments may be of two types.
+    (("max", "min"), """// As in CUDA, the arguments may be of two types; and by value: a choice between references does not vectorize.
 template <class A, class B>
-inline std::common_type_t<A, B> max(A a, B b) { return a < b ? b : a; }
+constexpr std::common_type_t<A, B> max(A a, B b) { return a < b ? b : a; }
 template <class A, class B>
-inline std::common_type_t<A, B> min(A a, B b) { return b < a ? b : a; }
-// By value: a choice between references does not vectorize.
-inline float max(float a, float b) { return a < b ? b : a; }
-inline float min(float a, float b) { return b < a ? b : a; }
-inline int max(int a, int b) { return a < b ? b : a; }
-inline int min(int a, int b) { return b < a ? b : a; }
+constexpr std::common_type_t<A, B> min(A a, B b) { return b < a ? b : a; }
 """),
     (("larger", "smaller"), """// max and min inside each other: by value, which vectorizes where references to temporaries do not.
 template <class A, class B>
