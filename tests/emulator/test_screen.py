@@ -1,8 +1,11 @@
 """The screen before the checker: right kernels end there with the arrays of a plain run, whatever may be wrong goes on to the checker."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from warploom.backends.emulator.argument import Argument
+from warploom.backends.emulator.isolate import in_child
 from warploom.backends.emulator.launch import Launch
 from warploom.backends.emulator.screen import open_screen, screenable
 from warploom.backends.emulator.unit import Call, Parameter, build_unit
@@ -55,3 +58,16 @@ def test_what_may_be_wrong_goes_to_the_checker(name):
 def test_kernels_whose_threads_wait_are_the_checkers():
     source = "__global__ void k(float* y) { __shared__ float s[32]; s[threadIdx.x] = 1; __syncthreads(); y[threadIdx.x] = s[31 - threadIdx.x]; }"
     assert not screenable(build_unit(source, (Call("k", Launch.of(1, 32), (0,)),), [Parameter("y", "float32")]))
+
+
+def test_without_memory_for_a_stack_the_checker_does_it():
+    def starved():
+        import resource
+
+        unit = build_unit("__global__ void k(float* y) { y[threadIdx.x] = 1; }", (Call("k", Launch.of(1, 32), (0,)),), [Parameter("y", "float32")])
+        screen = open_screen(unit)
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20), used + (256 << 20)))
+        return screen.run([Argument(Parameter("y", "float32"), np.zeros(32, np.float32), "out")])
+
+    assert in_child(starved) is None

@@ -110,6 +110,9 @@ struct Runner {
   }
 
   WL_QUIET static bool block_of_loops(Worker& w, const void* body) {
+#ifdef WL_SCREEN
+    if (!screen::has_stack(w)) return false;
+#endif
     w.loop = &loops;
     w.body = body;
     return run_loop(w);

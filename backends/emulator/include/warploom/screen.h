@@ -25,7 +25,7 @@ constexpr unsigned kSlotBits = 36, kSlots = 256;
 constexpr Address kArena = Address{1} << 44;
 constexpr size_t kLead = 64 << 10;  // unused bytes before a buffer and, at least, behind it
 enum Kind : int { kIn = 0, kOut = 1, kInOut = 2, kTemp = 3, kOther = 5 };
-enum Rule : int { kClean = 0, kBounds = 1, kAlignment = 2, kOwner = 3, kUninitialised = 4, kReadOnly = 5, kElement = 6, kIndex = 7, kElsewhere = 8, kThreads = 9 };
+enum Rule : int { kClean = 0, kBounds = 1, kAlignment = 2, kOwner = 3, kUninitialised = 4, kReadOnly = 5, kElement = 6, kIndex = 7, kElsewhere = 8, kNoRoom = 9 };
 
 struct alignas(64) Slot {
   Address base = 0;
@@ -197,6 +197,14 @@ WL_SCREEN_CALL inline void access_atomic(const void* at, size_t bytes) {
     if (!*state && slot.fresh) trip(kUninitialised);
     *state = atomic_mark;
   }
+}
+
+// Whether there is a stack to run on and to drop; where memory is short the checker does without.
+WL_SCREEN_CALL inline bool has_stack(Worker& w) {
+  if (!w.loop_stack_tried) w.loop_stack = map_loop_stack();
+  w.loop_stack_tried = true;
+  if (!w.loop_stack) tripped = kNoRoom;
+  return w.loop_stack;
 }
 
 // Numbers for the threads of a launch and its two marks; false where they have run out.
