@@ -90,13 +90,13 @@ def records(folder: Path, only: str = "") -> dict:
     for name, change in changes.items():
         outcomes = [outcome(change(r)) for r in found]
         rates[name] = {"records": len(found), "transpiled": outcomes.count("transpiled"), "contradict their C side": outcomes.count("WL-E081")}
-        odd[name] = {r["op_name"]: o for r, o in zip(found, outcomes) if o != "transpiled"}
+        odd[name] = [f"{r['op_name']}: {o}" for r, o in zip(found, outcomes) if o != "transpiled"]
         print(name, rates[name], flush=True)
     return {"rates": rates, "not transpiled": odd}
 
 
 # ------------------------------------------------------------------------------------------------ files with host code
-_FOR = re.compile(r"for \((int|unsigned|unsigned int|size_t|int64_t|long) (\w+) = ([^;]+); \2 < ([^;]+); (?:\+\+\2|\2\+\+|\2 \+= ([^;()]+|[^;()]*\([^()]*\)[^;()]*))\)")
+_FOR = re.compile(r"for \((int|unsigned|unsigned int|size_t|int64_t|long) (\w+) = ([^;]+); \2 (<=?) ([^;]+); (?:\+\+\2|\2\+\+|\2 \+= ([^;()]+|[^;()]*\([^()]*\)[^;()]*))\)")
 _PLACE = re.compile(r"blockIdx\.x \* blockDim\.x \+ threadIdx\.x|blockDim\.x \* blockIdx\.x \+ threadIdx\.x|threadIdx\.x \+ blockIdx\.x \* blockDim\.x|blockDim\.x \* gridDim\.x|gridDim\.x \* blockDim\.x")
 
 
@@ -107,7 +107,7 @@ def rewritten_file(source: str) -> str:
 
 
 def _other_loops(source: str) -> str:
-    return _FOR.sub(lambda m: f"for ({m[1]} {m[2]} = {m[3]}; ({m[4]}) > {m[2]}; {m[2]} = {m[2]} + ({m[5] or 1}))", source)
+    return _FOR.sub(lambda m: f"for ({m[1]} {m[2]} = {m[3]}; ({m[5]}) {m[4].replace('<', '>')} {m[2]}; {m[2]} = {m[2]} + ({m[6] or 1}))", source)
 
 
 def _other_names(source: str) -> str:

@@ -19,6 +19,8 @@ from warploom.frontend.cuda.read import UnsupportedCuda, read
 from warploom.ir.interpret import run_program
 from warploom.transpiler import transpile_file, transpile_program
 
+from .rewritten import rewritten_file
+
 KERNELS = {
     "tree": (
         "grid=3;block=64",
@@ -376,6 +378,15 @@ def test_text_of_an_element_loop(golden):
 }"""
     text = warploom.transpile(source, "grid=7;block=32")
     golden("element_loop", text[text.index('extern "C"') :])
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_other_words_change_nothing(name):
+    launch, source = KERNELS[name]
+    other = rewritten_file(source)
+    assert other != source and "k_stage" in other
+    made = transpile_file(other, launch)
+    assert [k.regions for k in made.kernels] == [k.regions for k in transpile_file(source, launch).kernels]
 
 
 @pytest.mark.parametrize(
