@@ -124,6 +124,15 @@ __global__ void k(const float* x, float* y) {
   y[blockIdx.x] = s[0];
 }""",
     ),
+    "a shuffle that a condition asks for": (
+        "grid=1;block=64",
+        """__global__ void k(const float* x, float* y, int n) {
+  int t = threadIdx.x;
+  float v = x[t];
+  for (int o = 16; o > 0; o /= 2) v += n > 3 ? __shfl_down_sync(0xffffffff, v, o) : 1.f;
+  y[t] = t % 32 == 0 ? v : 0.f;
+}""",
+    ),
     "CUB's reductions of a block and a warp": (
         "grid=2;block=64",
         """#include <cub/cub.cuh>
@@ -404,6 +413,7 @@ def test_other_words_change_nothing(name):
         ("#include <cub/cub.cuh>\n__global__ void k(int* x) {\n  typedef cub::BlockRadixSort<int, 32, 1> Sort;\n}", "line 3: this part of CUB"),
         ("__global__ void k(int* x) {\n  x[0] = __match_any_sync(~0u, 1);\n}", "line 2: no rule for __match_any_sync"),
         ("__global__ void k(int* x) {\n  x[0] = x[1] > 0 ? __shfl_sync(~0u, x[2], 0) : 0;\n}", "line 2"),
+        ("__global__ void k(int* x) {\n  x[0] = x[1] > 0 && __any_sync(~0u, x[2]);\n}", "line 2"),
         ("#include <cooperative_groups.h>\n__global__ void k(int* x) {\n  cooperative_groups::this_grid().sync();\n}", "line 3: no rule for this_grid"),
         ("int main() { return 0; }", "no `__global__`"),
     ],

@@ -17,6 +17,7 @@ from ....frontend.cuda.read import UnsupportedCuda
 from .inline import lazily
 from .sync import COLLECTIVES, COUNTS, SHUFFLES, UNSUPPORTED, VOTES, WARP_REDUCTIONS
 from .types import declared_type, plain, type_of
+from .uniform import pure
 
 BARRIER = t.Evaluate(t.Call(t.Name("__syncwarp"), ()))
 
@@ -120,7 +121,7 @@ class Lowering:
         """Exchanges inside an expression: their values are sent in front of it."""
         if e is None or not any(self.is_exchange(n) for n in t.walk((e,))):
             return [], e
-        if lazily(e, self.is_exchange):
+        if lazily(e, lambda n: self.is_exchange(n) and not _anywhere(n)):
             raise UnsupportedCuda(f"line {line}: threads exchange values under `&&`, `||` or `?:`")
         ahead: list[t.Stmt] = []
         return ahead, t.rewrite(e, lambda n: self.exchange(n, ahead, line) if self.is_exchange(n) else n)
@@ -163,3 +164,9 @@ class Lowering:
         new = next(n for n in itertools.chain((name,), (f"{name}_{i}" for i in itertools.count(1))) if n not in self.taken)
         self.taken.add(new)
         return new
+
+
+def _anywhere(call: t.Call) -> bool:
+    """Whether an exchange can be made by threads whose condition does not want it: a shuffle of values that take no loads. The threads that
+    read it all want it, or the program asks lanes that are not there."""
+    return t.called(call) in SHUFFLES and all(pure(a) for a in call.args)
