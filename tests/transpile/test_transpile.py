@@ -124,6 +124,27 @@ __global__ void k(const float* x, float* y) {
   y[blockIdx.x] = s[0];
 }""",
     ),
+    "arrays with values, references into shared memory and a return from a loop": (
+        "grid=2;block=32",
+        """__device__ int first_above(const float* s, float least) {
+  __syncthreads();
+  for (int i = 0; i < 32; ++i) {
+    if (s[i] > least) return i;
+  }
+  return -1;
+}
+__global__ void k(const float* x, float* y) {
+  __shared__ float s[32];
+  float w[3] = {0.25f, 0.5f, 0.25f}, z[] = {1.f, x[0]}, q[4] = {2.f};
+  float& mine = s[threadIdx.x];
+  mine = x[blockIdx.x * 32 + threadIdx.x];
+  int at = first_above(s, 0.7f), none = first_above(s, 2.f);
+  float a = 0.f;
+  for (int i = 0; i < 3; ++i) a += w[i] * s[(threadIdx.x + i) % 32];
+  __syncthreads();
+  y[blockIdx.x * 32 + threadIdx.x] = a + mine + at + none + z[0] * z[1] + q[0] + q[3];
+}""",
+    ),
     "a shuffle that a condition asks for": (
         "grid=1;block=64",
         """__global__ void k(const float* x, float* y, int n) {
@@ -407,7 +428,7 @@ def test_other_words_change_nothing(name):
         ("__global__ void k(float* x) {\n  cub::DeviceReduce::Sum(x);\n}", "device-wide CUB"),
         ('__global__ void k(float* x) {\n  asm("nop;");\n}', "inline PTX"),
         ("__global__ void k(int* x) {\n  int v = x[0];\n  switch (v) { case 0: __syncthreads(); break; }\n}", "line 3"),
-        ("__global__ void k(int* x) {\n  auto f = [&] { for (;;) { __syncthreads(); return; } };\n  f();\n}", "line 2: lambda f synchronises, asks for its place or changes what is around it, and it returns"),
+        ("__global__ void k(int* x) {\n  auto f = [&] { for (;;) for (;;) { __syncthreads(); return; } };\n  f();\n}", "line 2: lambda f synchronises, asks for its place or changes what is around it, and it returns"),
         ("__global__ void k(int* x) {\n  int i = 0;\n  auto f = [=] { x[threadIdx.x] = i; };\n  ++i;\n  f();\n}", "keeps a copy of i, which changes"),
         ("#include <cub/cub.cuh>\n__global__ void k(int* x) {\n  __shared__ cub::BlockReduce<int, 32>::TempStorage s;\n  x[0] = cub::BlockReduce<int, 32>(s).Minimum(1);\n}", "line 4: no rule for BlockReduce::Minimum"),
         ("#include <cub/cub.cuh>\n__global__ void k(int* x) {\n  typedef cub::BlockRadixSort<int, 32, 1> Sort;\n}", "line 3: this part of CUB"),

@@ -6,6 +6,7 @@ values alone; and becomes an array with an element for each thread where several
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -108,7 +109,7 @@ class Assembler:
     def can_repeat(self, s: t.Declare, again: frozenset[str]) -> bool:
         """Whether computing the variable again in each region gives the same, cheaply."""
         d = s.declarators[0]
-        if d.extents or d.name in again or d.init is None or set(s.qualifiers) & {"static", "volatile"}:
+        if d.extents or (d.name in again and "&" not in d.mark) or d.init is None or set(s.qualifiers) & {"static", "volatile"}:
             return False
         init = d.init
         if "&" in d.mark or (isinstance(init, t.Unary) and init.op == "&"):
@@ -136,7 +137,9 @@ class Assembler:
             raise UnsupportedCuda(f"line {s.line}: the type of {d.name}, which is needed on both sides of a barrier, cannot be told")
         mark = d.mark.replace("__restrict__", "").strip()
         qualifier = "const " if "const" in s.qualifiers and "*" in mark else ""
-        return f"{qualifier}{plain(type_) if not mark else type_}{mark}", d.extents
+        row = _row(d.init) if None in d.extents else None
+        extents = (t.Literal(str(len(row))),) if row else d.extents
+        return f"{qualifier}{plain(type_) if not mark else type_}{mark}", extents
 
     def always_indexed(self, name: str, depth: int) -> bool:
         """Whether every use of a local array names one element."""
@@ -223,9 +226,14 @@ class Assembler:
         return [self.placed(t.Evaluate(t.Assign("=", t.Name(d.name), value), s.line))]
 
     def zeroed(self, s: t.Declare, d: t.Declarator) -> list[Any]:
-        """`float acc[4][4] = {0}` element by element."""
-        values = _list_values(d.init)
-        if values is None or any(v not in ("0", "0.0f", "0.f", "0.0", "0.") for v in values):
+        """`float acc[4][4] = {0}` and `float w[3] = {a, b, c}` element by element."""
+        values, row = _list_values(d.init), _row(d.init)
+        if len(d.extents) == 1 and row and any(v not in _ZEROS for v in values or ()):
+            zero = replace(d, init=t.Opaque(("{0}",)))
+            rest = [] if d.extents[0] in (None, t.Literal(str(len(row)))) else self.zeroed(s, zero)
+            places = (t.Index(t.Name(d.name), t.Literal(str(k))) for k in range(len(row)))
+            return [*rest, *(self.placed(t.Evaluate(t.Assign("=", place, v), s.line)) for place, v in zip(places, row))]
+        if values is None or any(v not in _ZEROS for v in values):
             raise UnsupportedCuda(f"line {s.line}: array {d.name} is initialised with values and needed on both sides of a barrier")
         names = [f"{d.name}_{'ijkl'[k]}" for k in range(len(d.extents))]
         target: t.Expr = t.Name(d.name)
@@ -428,6 +436,16 @@ def _address(e: t.Expr) -> t.Expr | None:
     if isinstance(e, t.Index) and isinstance(e.base, t.Name):
         return t.Binary("+", e.base, e.index)
     return e if isinstance(e, t.Name) else None
+
+
+_ZEROS = ("0", "0.0f", "0.f", "0.0", "0.")
+
+
+def _row(e: t.Expr | None) -> list[t.Expr]:
+    """The values of `{a, b, c}`; none where it is something else."""
+    if not isinstance(e, t.Opaque) or not all(re.fullmatch(r"[\s{,}]*", p) for p in e.parts if isinstance(p, str)):
+        return []
+    return [p for p in e.parts if not isinstance(p, str)] if sum(p.count("{") for p in e.parts if isinstance(p, str)) == 1 else []
 
 
 def _list_values(e: t.Expr | None) -> list[str] | None:

@@ -417,8 +417,23 @@ def tail(body: t.Body, result: str | None, line: int) -> t.Body:
             orelse = s.orelse if s.orelse and ends(s.orelse) else (*s.orelse, *rest)
             return (*body[:i], replace(s, then=tail(then, result, line), orelse=tail(orelse, result, line)))
         if returns_inside((s,)):
-            raise UnsupportedCuda(f"line {s.line}: a return inside a loop of a function that synchronises")
+            return (*body[:i], *_left(s, rest, result, line))
     return body
+
+
+def _left(s: Any, rest: t.Body, result: str | None, line: int) -> t.Body:
+    """A loop that returns: it notes so and ends, and what follows is done where it has not."""
+    nested = [n for n in t.walk(s.body) if isinstance(n, (t.For, t.While, t.DoWhile, t.Switch))] if isinstance(s, (t.For, t.While, t.DoWhile)) else [s]
+    if any(returns_inside((n,)) for n in nested):
+        raise UnsupportedCuda(f"line {s.line}: a return inside two loops, or a switch, of a function that synchronises")
+    flag = f"{result or 'function'}_done"
+
+    def change(n: Any) -> Any:
+        return (*_result(n, result), t.Evaluate(t.Assign("=", t.Name(flag), t.Literal("true")), n.line), t.Break(n.line)) if isinstance(n, t.Return) else n
+
+    told = t.Declare("bool", (t.Declarator(flag, init=t.Literal("false")),), (), s.line)
+    after = tail(rest, result, line)
+    return (told, replace(s, body=t.rewrite(s.body, change)), *((t.If(t.Unary("!", t.Name(flag)), after, (), s.line),) if after else ()))
 
 
 def _result(s: t.Return, result: str | None) -> t.Body:
