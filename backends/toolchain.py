@@ -25,8 +25,8 @@ from ..ir.diagnostic import BuildFailed, MissingTool
 from .cache import cached
 
 ALWAYS = ("-fPIC", "-fno-semantic-interposition", "-w")
-SAFE = "-fno-tree-loop-distribution"
-"""Wanted beside -O3 for loops with conditions inside conditions: GCC 12 loses stores where it distributes such a loop."""
+SAFE = "-fno-tree-dominator-opts"
+"""Wanted beside -O3 for loops with conditions inside conditions: GCC 12's dominator pass overlooks masked stores in loops that are unrolled."""
 _POLL_SECONDS = 0.005
 
 

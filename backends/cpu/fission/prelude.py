@@ -22,8 +22,8 @@ HEADERS = """#include <algorithm>
 """
 
 OPTIONS = """#if defined(__GNUC__) && !defined(__clang__)
-// As on a GPU: no traps and no errno, so that floorf and sqrtf vectorize. GCC 12 loses stores where it distributes loops.
-#pragma GCC optimize("no-trapping-math", "no-math-errno", "no-tree-loop-distribution")
+// As on a GPU: no traps and no errno, so that floorf and sqrtf vectorize. GCC 12's dominator pass overlooks masked stores.
+#pragma GCC optimize("no-trapping-math", "no-math-errno", "no-tree-dominator-opts")
 #endif
 """
 
