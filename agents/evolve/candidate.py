@@ -62,18 +62,18 @@ def told_apart(choices: Mapping[str, int], space: Space) -> dict[str, int]:
 
 
 class Workshop:
-    """Makes candidates of one subject; sketches are kept, so that equal kernels are scheduled once."""
+    """Makes candidates of one subject; plans and sketches are kept, so that equal graphs are planned and equal kernels scheduled once."""
 
     def __init__(self, subject: Subject):
         self.subject = subject
+        self._planned: dict[tuple[tuple[str, int], ...], tuple[Module, Space]] = {}
         self._sketched: dict[tuple[str, str, tuple[tuple[str, int], ...]], tuple[Program, str, Space]] = {}
 
     def make(self, strategy: Strategy) -> Candidate:
         """Raises IllegalStep, ParseError, NothingNew, NoSchedule."""
-        decisions = _Matching(_graph_choices(strategy))
-        naive = plan(self.subject.graph, self.subject.machine, Options(schedule=False, decisions=decisions))
+        naive, asked = self._plan(_graph_choices(strategy))
         kernels: dict[str, Launch] = {}
-        space: Space = dict(decisions.asked)
+        space: Space = dict(asked)
         scripts = dict(strategy.scripts)
         for role, launch in roles(naive.steps):
             made = self._scheduled(role, launch, strategy, scripts, space)
@@ -81,6 +81,15 @@ class Workshop:
         module = replace(naive, steps=tuple(kernels.values()))
         self._check_names(strategy, space, kernels)
         return Candidate(strategy, module, kernels, space)
+
+    def _plan(self, choices: dict[str, int]) -> tuple[Module, Space]:
+        """The module before scheduling, and what was asked on the way."""
+        key = tuple(sorted(choices.items()))
+        if key not in self._planned:
+            decisions = _Matching(choices)
+            naive = plan(self.subject.graph, self.subject.machine, Options(schedule=False, decisions=decisions))
+            self._planned[key] = naive, dict(decisions.asked)
+        return self._planned[key]
 
     def _scheduled(self, role: str, launch: Launch, strategy: Strategy, scripts: Mapping[str, str], space: Space) -> Launch:
         given = scripts.get(role) or scripts.get(ANY + launch.kind)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 720.0, 300.0, 56.0, 32.0
 HUES = {
-    "default": 0, "knowledge": 280, "decision": 214, "compose": 150, "crossover": 28, "mutation": 190, "learnt": 90, "steps": 330, "random": 45, "hill": 262,
+    "default": 0, "knowledge": 280, "forecast": 310, "decision": 214, "compose": 150, "crossover": 28, "mutation": 190, "learnt": 90, "steps": 330, "random": 45, "hill": 262,
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -26,8 +26,8 @@ WORST = 0.5
 DRAWS, FAR = 150, 50
 """Of a proposal: strategies near the fittest, and strategies anywhere."""
 MADE = 4
-"""The best of the draws that are made into programs, for the roofline model to choose among."""
-FORECAST, DOUBT = 0.7, 0.35
+"""The best of the draws for a proposal that are made into programs; the roofline model chooses each proposal among those of all."""
+FORECAST, DOUBT = 0.85, 0.3
 """How much of the model's logarithm comes true, and how much that may differ from problem to problem."""
 Choices = dict[str, int]
 Forecast = Callable[[Candidate], float]
@@ -105,45 +105,52 @@ class Learnt:
 def promising(
     board: Board, count: int, promise: Callable[[str], float], elite: int, crossover: bool, forecast: Forecast | None = None
 ) -> list[tuple[Strategy, tuple[str, ...]]]:
-    """New strategies with their parents, each the best of many draws under a sample of what was learnt; the last word among a few of them has the
-    roofline model."""
-    space = board.space
+    """New strategies with their parents, each the best of many draws under a sample of what was learnt; with the roofline model each is the best of
+    all that were drawn for any, by what its own sample and the model say together."""
     learnt = Learnt(board, promise, forecast)
     rng = np.random.default_rng(board.rng.getrandbits(63))
-    parents = board.ranked[:elite]
-    out: list[tuple[Strategy, tuple[str, ...]]] = []
-    for _ in range(4 * count):
-        if len(out) >= count:
-            break
-        value, trust = learnt.sample(rng)
-        drawn = [near(parents, space, board.rng, crossover) for _ in range(DRAWS)]
-        drawn += [far(board.default, space, board.rng) for _ in range(FAR)]
-        ranked = sorted(((value(choices), choices, keys) for choices, keys in drawn if choices), key=lambda d: d[0])
-        best = _different(ranked, MADE if forecast else 1)
-        tried = [(worth, Strategy(named(choices)).with_choices(choices), keys) for worth, choices, keys in best]
-        if forecast:
-            tried.sort(key=lambda t: t[0] + trust * _said(board, t[1], forecast))
-        if tried and board.is_new(tried[0][1]):
-            out.append(tried[0][1:])
+    parents, out = board.ranked[:elite], []
+    if forecast is None:
+        for _ in range(4 * count):
+            drawn = _drawn(board, learnt.sample(rng)[0], parents, crossover, 1)
+            out += [d for d in drawn if len(out) < count and board.is_new(d[0])]
+        return out
+    samples = [learnt.sample(rng) for _ in range(count)]
+    said = _said(board, [d for value, _ in samples for d in _drawn(board, value, parents, crossover, MADE)], forecast)
+    for value, trust in samples:
+        ranked = sorted(said, key=lambda d: value(dict(d[0].choices)) + trust * d[2])
+        best = next((d for d in ranked if board.is_new(d[0])), None)
+        if best:
+            said.remove(best)
+            out.append(best[:2])
     return out
 
 
-Drawn = tuple[float, Choices, tuple[str, ...]]
-"""The logarithm of a time, decisions, keys of the parents."""
+Drawn = tuple[Strategy, tuple[str, ...]]
+"""A strategy, and keys of the parents."""
 
 
-def _different(ranked: list[Drawn], count: int) -> list[Drawn]:
-    """The first of a ranking that are not the same strategy."""
-    found = {tuple(sorted(d[1].items())): d for d in reversed(ranked)}
-    return sorted(found.values(), key=lambda d: d[0])[:count]
+def _drawn(board: Board, value: Callable[[Mapping[str, int]], float], parents: list[Individual], crossover: bool, count: int) -> list[Drawn]:
+    """The best of many draws that are not the same strategy."""
+    drawn = [near(parents, board.space, board.rng, crossover) for _ in range(DRAWS)]
+    drawn += [far(board.default, board.space, board.rng) for _ in range(FAR)]
+    different = {tuple(sorted(choices.items())): (choices, keys) for choices, keys in drawn if choices}
+    best = sorted(different.values(), key=lambda d: value(d[0]))[:count]
+    return [(Strategy(named(choices)).with_choices(choices), keys) for choices, keys in best]
 
 
-def _said(board: Board, s: Strategy, forecast: Forecast) -> float:
-    """What the model says of a strategy; the worst where it makes no program."""
-    try:
-        return forecast(board.workshop.make(s))
-    except WarploomError:
-        return math.inf
+def _said(board: Board, drawn: Iterable[Drawn], forecast: Forecast) -> list[tuple[Strategy, tuple[str, ...], float]]:
+    """What the model says of each program that was not measured yet; a strategy that makes none is left out."""
+    seen, out = set(board.individuals), []
+    for strategy, keys in drawn:
+        try:
+            made = board.workshop.make(strategy)
+        except WarploomError:
+            continue
+        if made.key not in seen:
+            seen.add(made.key)
+            out.append((strategy, keys, forecast(made)))
+    return out
 
 
 def near(parents: list[Individual], space: Space, rng: random.Random, crossover: bool) -> tuple[Choices, tuple[str, ...]]:

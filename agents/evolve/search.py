@@ -22,9 +22,10 @@ from ..knowledge.base import Knowledge, specific
 from ..proposers.proposer import Proposer
 from ..strategy import Strategy, print_strategy
 from .board import Board, Individual, Proposal, Refusal
-from .bottleneck import NEAR, bottlenecks, lifted, predict
+from .bottleneck import NEAR, bottlenecks, lifted
 from .candidate import Candidate, Workshop
 from .features import aligned
+from .forecast import forecast
 from .gpu import GPUS, Emulation, Modelled
 from .judged import Judging, TooSlow, reasons
 from .measure import STAGES, Arena, Timing
@@ -36,7 +37,7 @@ from .tiny import first_difference
 BATCH = 10
 GAIN = 0.985
 """A candidate is an improvement when it takes at most this share of the time of the best accepted one."""
-SCREEN = 1.6
+SCREEN = 1.35
 """A candidate predicted to take this many times as long as the best and the default schedule is not built."""
 PATIENCE = 0.3
 """Share of the budget that one verdict may take before the end of the run."""
@@ -112,7 +113,7 @@ class Search:
         self.threads, self.screen, self.listener = threads, screen, listener or Listener()
         self.workshop = Workshop(subject)
         self.gpu = subject.machine.isa in GPUS
-        self._model = launch_seconds if self.gpu else predict
+        self._model = launch_seconds if self.gpu else forecast
         default = Individual(self.workshop.make(Strategy("default schedule")), 1.0)
         known = (knowledge or Knowledge(())).scored(default.candidate, subject.machine)
         hopes = [(specific(s, default.candidate), worth) for s, worth in known[:HOPES]]

@@ -32,6 +32,7 @@ from ..knowledge.base import Knowledge, everything
 from ..proposers.builtin import Builtin
 from ..proposers.plain import Hill, Random
 from ..proposers.proposer import Proposer
+from ..strategy import print_strategy
 from .candidate import Candidate
 from .command import Request, evolve
 from .judged import Judging
@@ -113,14 +114,20 @@ class Pool:
                 self._arena = Arena(self.subject, self._control, self.threads)
             for at in range(0, len(missing), self._arena.most):
                 batch = missing[at : at + self._arena.most]
-                timed = self._arena.race(batch)
-                self.state.tell("pool", {c.key: _finite(t) for c, t in zip(batch, timed)})
+                timed = [_both(a, b) for a, b in zip(self._arena.race(batch), self._arena.race(batch))]
+                self.state.tell("pool", {c.key: {**_finite(t), "strategy": print_strategy(c.strategy)} for c, t in zip(batch, timed)})
         return [self._timing(c.key) for c in candidates]
 
     def _timing(self, key: str) -> Timing:
         told = self.state.recall("pool", key) or {}
         ratio, seconds = (math.inf if told[k] is None else float(told[k]) for k in ("ratio", "seconds"))  # type: ignore[arg-type]
         return Timing(ratio, seconds, int(told["rounds"]), tuple(told["kernels"]), bool(told["wrong"]))  # type: ignore[arg-type]
+
+
+def _both(a: Timing, b: Timing) -> Timing:
+    """Two races as one timing: the fastest of many is else the one that was lucky once."""
+    kernels = tuple(math.sqrt(x * y) for x, y in zip(a.kernels, b.kernels))
+    return Timing(math.sqrt(a.ratio * b.ratio), math.sqrt(a.seconds * b.seconds), a.rounds + b.rounds, kernels, a.wrong or b.wrong)
 
 
 def _finite(t: Timing) -> dict[str, object]:
@@ -159,7 +166,8 @@ def trial(subject: Subject, method: Method, seed: int, evaluations: int, pool: P
 class Summary:
     """Of one method over problems and seeds: geometric mean of the speed over the default with its 95% interval; `evolution_over`: of evolution's
     speed over this method's, problem by problem and seed by seed; the evaluations that it took to reach 98% of what `evolution` reached, relative to evolution (below 1: fewer), and how often it did; `share`: of the method's
-    evaluations, those that evolution needs for 98% of what both reached, with its 95% interval."""
+    evaluations, those that evolution needs for 98% of what both reached, with its 95% interval; `caught_up`: (n, m): after m evaluations evolution's
+    mean is what the method's is after n, one more than there were where it never is."""
 
     method: str
     speed: float
@@ -170,6 +178,7 @@ class Summary:
     reached: float
     share: float
     share_interval: tuple[float, float]
+    caught_up: tuple[tuple[int, int], ...]
 
 
 def summarise(trials: Sequence[Trial], seed: int = 0) -> list[Summary]:
@@ -184,8 +193,19 @@ def summarise(trials: Sequence[Trial], seed: int = 0) -> list[Summary]:
         speeds = [t.best for t in own]
         saved = [_share(first[t.problem, t.seed], t) for t in own]
         over = [first[t.problem, t.seed].best / t.best for t in own]
-        out.append(Summary(name, geomean(speeds), interval(speeds, seed), geomean(over), interval(over, seed), geomean(shares), reached, geomean(saved), interval(saved, seed)))
+        out.append(Summary(name, geomean(speeds), interval(speeds, seed), geomean(over), interval(over, seed), geomean(shares), reached, geomean(saved), interval(saved, seed), _caught_up(list(first.values()), own)))
     return out
+
+
+def _caught_up(evolution: Sequence[Trial], other: Sequence[Trial]) -> tuple[tuple[int, int], ...]:
+    """At every fourth evaluation of the other."""
+    mine, theirs = _mean_curve(evolution), _mean_curve(other)
+    return tuple((n, next((m + 1 for m, v in enumerate(mine) if v >= theirs[n - 1]), len(mine) + 1)) for n in range(4, len(theirs) + 1, 4))
+
+
+def _mean_curve(trials: Sequence[Trial]) -> list[float]:
+    """Geometric mean over trials of the best after each evaluation."""
+    return [geomean(values) for values in zip(*(t.curve for t in trials))]
 
 
 def _share(evolution: Trial, other: Trial) -> float:
@@ -262,6 +282,8 @@ def _trials(request: TrialsRequest, quiet: bool) -> dict[str, object]:
         console = Console(file=sys.__stdout__, highlight=False)
         for made in ([live_table(live)] if live else []) + ([table(summarise(found), request.evaluations)] if found else []):
             console.print(made)
+        for line in caught_up_lines(summarise(found)) if found else ():
+            console.print(line)
     return _value(request, found, live, skipped)
 
 
@@ -326,6 +348,12 @@ def _value(request: TrialsRequest, found: Sequence[Trial], live: Sequence[Mappin
         "machine": measured().name, "python": platform.python_version(), "methods": [asdict(s) for s in summarise(found)],
         "trials": [asdict(t) for t in found], "skipped": list(skipped),
     }  # fmt: skip
+
+
+def caught_up_lines(lines: Sequence[Summary]) -> list[str]:
+    """One a method: when evolution is where the method is."""
+    said = [(s.method, *(", ".join(map(str, column)) for column in zip(*s.caught_up))) for s in lines if s.method != METHODS[0].name and s.caught_up]
+    return [f"{method} after {n} evaluations: evolution after {m}" for method, n, m in said]
 
 
 def table(lines: Sequence[Summary], evaluations: int) -> Table:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 from ..evolve.board import Board, Individual, Proposal
 from ..evolve.bottleneck import weight
-from ..evolve.candidate import Candidate
 from ..evolve.crossover import assembled, composed, crossed
-from ..evolve.learnt import WORST, node_of, promising
+from ..evolve.foreseen import foreseen
+from ..evolve.learnt import WORST, Forecast, node_of, promising
 from ..evolve.mutation import neighbours, several, steps_changed
 from ..strategy import GRAPH_MARK, Strategy
 from .proposer import NOTHING, Spent
@@ -33,10 +33,11 @@ class Builtin:
         out: list[Proposal] = []
         if board.generation == 0:
             out += self._known(board, want)
+            out += self._foreseen(board, want // 4) if self.guidance else []
         elif self.crossover:
             out += self._combined(board, max(1, want // 4))
         out += self._structures(board, max(1, want // (5 if board.generation else 10)))
-        out += self._promising(board, max(1, want // (3 if board.generation else 2)))
+        out += self._promising(board, max(1, want // (3 if board.generation else 2) - (len(out) if self.guidance and not board.generation else 0)))
         out += self._varied(board, max(1, want - len(out) - 1))
         out += self._promising(board, max(0, want - len(out) - 1))
         tries = 0
@@ -55,6 +56,11 @@ class Builtin:
     def _known(self, board: Board, want: int) -> list[Proposal]:
         fits = [s for s in board.known if board.is_new(s)]
         return [Proposal(s, "knowledge", (board.default.key,)) for s in fits[: max(1, want // 3)]]
+
+    def _foreseen(self, board: Board, count: int) -> list[Proposal]:
+        """The best by the roofline model alone."""
+        found = [s for s in foreseen(board, count, _forecast(board)) if board.is_new(s)]
+        return [Proposal(replace(s, bottleneck=_why(board, s.choices[0][0])), "forecast", (board.default.key,)) for s in found]
 
     def _varied(self, board: Board, count: int) -> list[Proposal]:
         """One decision changed in the best, then in the default; the most promising first."""
@@ -97,17 +103,13 @@ class Builtin:
         """By what single decisions have done so far."""
         if count <= 0:
             return []
+        forecast = _forecast(board) if self.guidance else None
         most = max((self._promise(board, n) for n in board.space), default=0.0) or 1.0
 
         def promise(name: str) -> float:
             return math.sqrt(self._promise(board, name) / most) if self.guidance else 0.5
 
-        usual = board.forecast(board.default.candidate) if self.guidance else 0.0
-
-        def forecast(c: Candidate) -> float:
-            return max(-WORST, min(WORST, math.log(board.forecast(c) / usual)))
-
-        found = promising(board, count, promise, ELITE, self.crossover, forecast if self.guidance else None)
+        found = promising(board, count, promise, ELITE, self.crossover, forecast)
         return [Proposal(replace(s, bottleneck=_why(board, s.choices[0][0])), "learnt", keys) for s, keys in found]
 
     def _spread(self, moves: list[tuple[str, int, Strategy]]) -> list[tuple[str, int, Strategy]]:
@@ -156,6 +158,12 @@ class Builtin:
         role = board.rng.choice(heavy or sorted(parent.candidate.kernels))
         s = steps_changed(parent, role, board.rng, board.machine.lanes)
         return Proposal(s, "steps", (parent.key,)) if s else None
+
+
+def _forecast(board: Board) -> Forecast:
+    """What the roofline model says of a program relative to the default schedule."""
+    usual = board.forecast(board.default.candidate)
+    return lambda c: max(-WORST, min(WORST, math.log(board.forecast(c) / usual)))
 
 
 def _why(board: Board, name: str) -> str:

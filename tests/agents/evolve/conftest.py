@@ -15,6 +15,12 @@ from warploom.agents.proposers.builtin import Builtin
 from warploom.backends.cpu.host import host
 
 
+@pytest.fixture(autouse=True)
+def few_forecasts(monkeypatch):
+    """What is foreseen takes seconds at full length; a few programs show the same."""
+    monkeypatch.setattr("warploom.agents.evolve.foreseen.MADE", 16)
+
+
 @pytest.fixture(scope="session")
 def problem_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("problem") / "scaled_softmax.py"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from warploom.agents.evolve.candidate import Workshop
 from warploom.agents.evolve.learnt import Learnt
-from warploom.agents.evolve.trials import METHODS, Trial, summarise
+from warploom.agents.evolve.trials import METHODS, Trial, caught_up_lines, summarise
 from warploom.agents.knowledge import base
 from warploom.agents.knowledge.base import SEED, Key, Knowledge, general, key_of, read, similarity, specific, write_back
 from warploom.agents.knowledge.earned import missing
@@ -77,6 +77,14 @@ def test_trials_are_summed_up():
     assert two.needed == pytest.approx((4 / 3 * 3) ** 0.5) and two.reached == 0.5
     assert one.evolution_over == 1.0 and two.evolution_over == pytest.approx(2.0**0.5) and two.evolution_over_interval == (1.0, 2.0)
     assert one.share == 1.0 and two.share == pytest.approx((1 / 1 * 1 / 3) ** 0.5)
+
+
+def test_evolution_catches_up_when_its_mean_curve_does():
+    evolution, other = METHODS[0].name, METHODS[-1].name
+    fast, slow = (1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.1), (1.0, 1.0, 1.0, 1.9, 2.0, 2.0, 2.0, 3.0)
+    _, two = summarise([Trial("p", evolution, 0, fast), Trial("p", other, 0, slow)])
+    assert two.caught_up == ((4, 2), (8, 9))
+    assert caught_up_lines([two]) == [f"{other} after 4, 8 evaluations: evolution after 2, 9"]
 
 
 def test_a_general_strategy_has_names_here(default, subject):

@@ -115,5 +115,5 @@ def test_a_proposal_says_where_it_came_from(run):
     search = run("origins", evaluations=16)
     search.run()
     operators = {v["operator"] for _, v, _ in search.state.told("individual")}
-    assert operators <= {"knowledge", "decision", "compose", "crossover", "learnt", "mutation", "steps"} and operators
+    assert operators <= {"knowledge", "forecast", "decision", "compose", "crossover", "learnt", "mutation", "steps"} and operators
     assert Proposal(search.board.default.candidate.strategy, "x").parents == ()
