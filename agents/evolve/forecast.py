@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ...ir.expr import Cast, Const, Expr, Load, Op, Var, as_int, children, loads, names
 from ...ir.kernel import Alloc, Body, Buffer, Call, For, If, Reduce, Store, statements, writes
@@ -190,7 +191,7 @@ class _Nest:
     def _depends(self, e: Expr, stack: _Stack) -> set[str]:
         """Axes whose next turn may change the value."""
         read = {x.buffer for x in loads(e)}
-        return names(e) | {x.axis for x in stack if read & x.changed}
+        return {*names(e), *(x.axis for x in stack if read & x.changed)}
 
     # ---- work ----
     def _statement(self, s: Store | Reduce, stack: _Stack, region: _Region) -> None:
@@ -422,7 +423,7 @@ def _value(e: Expr, at: Mapping[str, int]) -> float:
     return _INDEX[e.name](*(_value(a, at) for a in e.args)) if e.name in _INDEX else 0
 
 
-_INDEX: dict[str, Callable[..., float]] = {
+_INDEX: dict[str, Callable[..., Any]] = {
     "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "//": lambda a, b: a // b if b else 0, "%": lambda a, b: a % b if b else 0,
     "min": min, "max": max, "neg": lambda a: -a, "abs": abs, "select": lambda c, a, b: a if c else b,
     "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b, "==": lambda a, b: a == b, "!=": lambda a, b: a != b,

@@ -152,7 +152,7 @@ class Runtime:
         written once, so that no run pays for its pages."""
         call = self._prepare(args, apart=True)
         for storage in (*call.fresh, *([] if call.arena is None else [call.arena])):
-            storage.fill_(0)
+            ctypes.memset(storage.data_ptr(), 0, storage.nbytes())
         return functools.partial(self._run, call)
 
     def profile(self, args: Sequence[torch.Tensor], repeats: int = 5) -> list[float]:
