@@ -521,3 +521,9 @@ def test_guards_of_last_iterations_are_tested_there_only(guard, stop, tmp_path):
     made = transpile_file(source, "grid=1;block=32")
     assert ("for (int r = 0; r < 10; ++r)" in made.text) == (stop in (0, 10)) and (f"int r = {stop};" in made.text) == (stop in (0, 9))
     assert verify(tmp_path / "k.cu", source, made.text, made.kernels, "grid=1;block=32", ()).agrees
+
+
+@pytest.mark.parametrize(("body", "wanted"), [("if (i < n) y[i] = x[i];", True), ("y[i] = x[i] < 0.f ? 0.f : x[i];", False)])
+def test_gcc_s_dominator_pass_is_left_out_where_a_store_may_be_masked(body, wanted):
+    source = f"__global__ void k(const float* x, float* y, int n) {{ int i = blockIdx.x * blockDim.x + threadIdx.x; {body} }}"
+    assert ("no-tree-dominator-opts" in transpile_file(source).text) == wanted

@@ -16,7 +16,7 @@ from . import spelling
 from .cub import ALIASES, uncubbed
 from .groups import ungrouped
 from .kernel import Geometry, KernelCode, kernel_code
-from .prelude import OPTIONS, prelude
+from .prelude import options, prelude
 from .runtime_api import PARENTHESES, stand_ins, without_idle_calls
 from .shared_structs import without_shared_structs
 from .sync import Synchronising
@@ -86,7 +86,7 @@ def translate(file: t.CudaFile, geometries: dict[str, Geometry] | None = None, *
     edits += _device_functions(file)
     edits += _symbols(file)
     body = _apply(file.source, edits)
-    return Translated((OPTIONS if bare else "") + _host(body), tuple(codes.values()))
+    return Translated((options(body) if bare else "") + _host(body), tuple(codes.values()))
 
 
 def _code(kernel: t.Function, file: t.CudaFile, geometry: Geometry, bare: bool) -> KernelCode:

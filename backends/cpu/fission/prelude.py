@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from ...emulator.unit import include_folder
@@ -21,11 +22,15 @@ HEADERS = """#include <algorithm>
 #include <type_traits>
 """
 
-OPTIONS = """#if defined(__GNUC__) && !defined(__clang__)
-// As on a GPU: no traps and no errno, so that floorf and sqrtf vectorize. GCC 12's dominator pass overlooks masked stores.
-#pragma GCC optimize("no-trapping-math", "no-math-errno", "no-tree-dominator-opts")
-#endif
-"""
+_CONDITION = re.compile(r"(?<!#)(?<!# )\bif\b")
+
+
+def options(text: str) -> str:
+    """How GCC is to build `text`: as on a GPU without traps and errno, so that floorf and sqrtf vectorize; without its dominator pass, which in
+    GCC 12 overlooks masked stores (`toolchain.SAFE`), where a store may be masked: where something stands under a condition."""
+    wanted = ["no-trapping-math", "no-math-errno", *(["no-tree-dominator-opts"] if _CONDITION.search(text) else [])]
+    return f"#if defined(__GNUC__) && !defined(__clang__)\n#pragma GCC optimize({', '.join(map(json.dumps, wanted))})\n#endif\n"
+
 
 _MATH = ("expf", "logf", "sinf", "cosf", "tanf", "powf", "tanhf", "erff", "exp2f", "log2f", "log1pf", "expm1f", "atanf", "asinf", "acosf",
          "sinhf", "coshf", "asinhf", "acoshf", "atanhf", "cbrtf", "log10f", "erfcf")  # fmt: skip

@@ -19,7 +19,7 @@ from .extension import Translated, device_function, file_scope, refuse_libraries
 from .groups import ungrouped
 from .join import Nest, copied, joined, nest_of, statements, touched, with_variables, written
 from .kernel import Geometry, KernelCode, kernel_code
-from .prelude import OPTIONS, prelude
+from .prelude import options, prelude
 from .raised import raised, vector_headers
 from .shared_structs import without_shared_structs
 from .sync import Synchronising
@@ -46,7 +46,7 @@ def program(file: t.CudaFile, binding: Binding, entry: str, order: tuple[int, ..
     body = "\n".join([*symbols, *functions, *calls.texts, _entry(binding, calls.types, calls.lines, entry, order)])
     declared = file_scope(file)
     vectors = "\n".join([vector_headers(), "namespace wl {", *above, "}  // namespace wl\n"]) if above else ""
-    return Translated(OPTIONS + vectors + prelude(declared + body) + "\n" + declared + body, tuple(calls.codes))
+    return Translated(options("\n".join([*above, declared, body])) + vectors + prelude(declared + body) + "\n" + declared + body, tuple(calls.codes))
 
 
 class _Calls:
