@@ -156,7 +156,8 @@ class Search:
 
     def _begin(self) -> None:
         default = self.board.default
-        verdict = self._verdict(default.candidate) if self.budgets.seconds >= LONG else Verdict(True, ())
+        judged = not self.state.replaying or self.state.recall("verdict", default.key) is not None  # the record of a shorter run has none
+        verdict = self._verdict(default.candidate) if self.budgets.seconds >= LONG and judged else Verdict(True, ())
         if not verdict.accepted and not self.late:
             raise WarploomError(f"the judge refuses the default schedule: {reasons(verdict)}")
         timing = self._raced([default.candidate])[default.key]

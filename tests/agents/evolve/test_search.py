@@ -119,6 +119,14 @@ def test_a_replay_proposes_the_same_and_measures_nothing(run):
     assert second.outcome.best.individual.key == first.outcome.best.individual.key
 
 
+def test_the_record_of_a_short_run_replays_with_a_long_budget(run):
+    first = run("first", seconds=25.0)
+    first.run()
+    second = run("second", seconds=300.0, replay="first")
+    second.run()
+    assert second.outcome.accepted and second.outcome.best.individual.ratio <= first.outcome.best.individual.ratio
+
+
 def test_a_record_replays_like_the_folder(run, tmp_path):
     first = run("first", seconds=25.0)
     first.run()
