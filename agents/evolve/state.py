@@ -54,10 +54,8 @@ class State:
         self.db = _opened(out / FILE, make=not reading)
         self.source = _source(replay) if replay else None
         with self.db:
-            self.spell = self.db.execute("SELECT coalesce(max(number), 0) + 1 FROM spell").fetchone()[0]
             self.before = self.db.execute("SELECT coalesce(sum(seconds), 0) FROM spell").fetchone()[0]
-            if not reading:
-                self.db.execute("INSERT INTO spell VALUES (?, 0)", (self.spell,))
+            self.spell = 0 if reading else self.db.execute("INSERT INTO spell (seconds) VALUES (0)").lastrowid
         self.started = clock() if began is None else began
 
     @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from evolve_fakes import Clock, FakeArena
@@ -137,6 +138,13 @@ def test_a_record_replays_like_the_folder(run, tmp_path):
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(Unreadable, match="no record of an evolve run"):
         State(tmp_path / "third", tmp_path / "bad.json")
+
+
+def test_two_may_open_a_folder_at_the_same_instant(tmp_path):
+    State(tmp_path / "shared").close()
+    with ThreadPoolExecutor(8) as pool:
+        spells = list(pool.map(lambda _: State(tmp_path / "shared").spell, range(16)))
+    assert sorted(spells) == list(range(2, 18))
 
 
 def test_another_seed_is_another_run(run):
