@@ -148,8 +148,11 @@ def test_two_processes_at_once(good, environment, tmp_path):
 def test_interrupt(good, environment, tmp_path):
     (tmp_path / "tmp").mkdir()
     environment = {**environment, "TMPDIR": str(tmp_path / "tmp")}
+    slow = tmp_path / "slow-compiler"  # so that the build is still under way when the signal comes
+    slow.write_text('#!/bin/sh\ncase "$*" in *--version*) ;; *) sleep 20 ;; esac\nexec g++ "$@"\n')
+    slow.chmod(0o755)
     run = [sys.executable, "-m", "warploom.cli", "compile", str(good), "--json", "--no-compare"]
-    process = subprocess.Popen(run, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(run, env={**environment, "CXX": str(slow)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not list((tmp_path / "tmp").glob("warploom-build-*")):
         time.sleep(0.05)
