@@ -62,8 +62,9 @@ def foreseen(board: Board, count: int, forecast: Callable[[Candidate], float]) -
             break
         if name not in best and f.of({**best, name: value}) < f.of(best) - GAIN:
             best[name] = value
-    while f.left > 0 and board.space:
-        choices, _ = near([board.default], board.space, board.rng, False)
+    space = board.space
+    while f.left > 0 and space:
+        choices, _ = near([board.default], space, board.rng, False)
         mixed = {**best, **choices}
         before = f.left
         if f.of(mixed) < f.of(best) - GAIN:

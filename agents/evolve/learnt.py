@@ -132,8 +132,9 @@ Drawn = tuple[Strategy, tuple[str, ...]]
 
 def _drawn(board: Board, value: Callable[[Mapping[str, int]], float], parents: list[Individual], crossover: bool, count: int) -> list[Drawn]:
     """The best of many draws that are not the same strategy."""
-    drawn = [near(parents, board.space, board.rng, crossover) for _ in range(DRAWS)]
-    drawn += [far(board.default, board.space, board.rng) for _ in range(FAR)]
+    space = board.space
+    drawn = [near(parents, space, board.rng, crossover) for _ in range(DRAWS)]
+    drawn += [far(board.default, space, board.rng) for _ in range(FAR)]
     different = {tuple(sorted(choices.items())): (choices, keys) for choices, keys in drawn if choices}
     best = sorted(different.values(), key=lambda d: value(d[0]))[:count]
     return [(Strategy(named(choices)).with_choices(choices), keys) for choices, keys in best]

@@ -280,9 +280,10 @@ def _trials(request: TrialsRequest, quiet: bool) -> dict[str, object]:
         raise Unreadable("no problem of the suite can be evolved", hint="; ".join(s["reason"] for s in skipped[:3]))
     if not quiet:
         console = Console(file=sys.__stdout__, highlight=False)
-        for made in ([live_table(live)] if live else []) + ([table(summarise(found), request.evaluations)] if found else []):
+        summary = summarise(found)
+        for made in ([live_table(live)] if live else []) + ([table(summary, request.evaluations)] if found else []):
             console.print(made)
-        for line in caught_up_lines(summarise(found)) if found else ():
+        for line in caught_up_lines(summary):
             console.print(line)
     return _value(request, found, live, skipped)
 

@@ -37,7 +37,8 @@ class Builtin:
         elif self.crossover:
             out += self._combined(board, max(1, want // 4))
         out += self._structures(board, max(1, want // (5 if board.generation else 10)))
-        out += self._promising(board, max(1, want // (3 if board.generation else 2) - (len(out) if self.guidance and not board.generation else 0)))
+        learnt = want // 3 if board.generation else want // 2 - (len(out) if self.guidance else 0)  # what is foreseen takes its place
+        out += self._promising(board, max(1, learnt))
         out += self._varied(board, max(1, want - len(out) - 1))
         out += self._promising(board, max(0, want - len(out) - 1))
         tries = 0

@@ -4,7 +4,6 @@ another variable of the function, so that renaming and writing out a lambda need
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -26,7 +25,7 @@ def own_names(body: t.Body, params: tuple[t.Param, ...]) -> t.Body:
         env = {}
         for name in dict.fromkeys([*(p.name for p in n.params), *declared(n.body)]):
             if count[name] > 1:
-                env[name] = next(x for x in (f"{name}_own{i or ''}" for i in itertools.count()) if x not in taken)
+                env[name] = t.unused(f"{name}_own", taken, "")
                 taken.add(env[name])
         return renamed(n, env) if env else n
 

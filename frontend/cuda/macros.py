@@ -71,11 +71,11 @@ def _device_code(source: str) -> Iterator[tuple[int, int]]:
             continue
         start = next((i for i in range(m.end(), len(blank)) if blank[i] in "{;"), len(blank))
         if start < len(blank) and blank[start] == "{":
-            stop = _close(blank, start) + 1
+            stop = closing(blank, start) + 1
             yield m.start(), stop
 
 
-def _close(text: str, start: int) -> int:
+def closing(text: str, start: int) -> int:
     """The place of the bracket that closes the one at `start`; the end of the text without one."""
     depth = 0
     for i in range(start, len(text)):
@@ -109,7 +109,7 @@ def _use(text: str, start: int, stop: int, macros: dict[str, Macro], chosen: set
         opened = re.compile(r"\s*\(").match(text, stop)
         if opened is None:
             return None
-        close = _close(text, opened.end() - 1)
+        close = closing(text, opened.end() - 1)
         values = [v.strip() for v in _split(text[opened.end() : close])]
         stop = close + 1
         if len(values) != len(macro.params) and not (not macro.params and values == [""]):

@@ -9,7 +9,8 @@ expressions inside it in their places (an initialiser list).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -332,6 +333,11 @@ def _rebuilt(node: Any, change: Callable[[Any], Any]) -> Any:
 def names(node: Any) -> frozenset[str]:
     """Identifiers mentioned."""
     return frozenset(n.text for n in walk(node) if isinstance(n, Name))
+
+
+def unused(name: str, taken: Container[str], mark: str = "_") -> str:
+    """The first of `name`, `name_1`, `name_2`, .. that is not taken; `mark` stands before the number."""
+    return next(n for n in itertools.chain((name,), (f"{name}{mark}{i}" for i in itertools.count(1))) if n not in taken)
 
 
 def substitute(node: Any, env: Mapping[str, Expr]) -> Any:

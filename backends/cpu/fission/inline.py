@@ -5,7 +5,6 @@ A region can only end in the kernel's own text: a `__device__` function with a b
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import replace
 from typing import Any
@@ -187,7 +186,7 @@ class Inliner:
 
     def fresh(self, name: str) -> str:
         name = re.sub(r"\W", "_", name)
-        new = next(n for n in itertools.chain((name,), (f"{name}_{i}" for i in itertools.count(1))) if n not in self.taken)
+        new = t.unused(name, self.taken)
         self.taken.add(new)
         return new
 

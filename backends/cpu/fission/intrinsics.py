@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from ....frontend.cuda.macros import closing
 from ...emulator.unit import include_folder
 
 _HEAD = re.compile(r"^(?:template <[^>\n]*>\s*)?inline [\w:&* ]*?\b(\w+)\(", re.M)
@@ -48,11 +49,7 @@ def _source() -> tuple[str, str]:
 def _definitions(text: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for m in _HEAD.finditer(text):
-        end = text.index("{", m.end()) + 1
-        depth = 1
-        while depth:
-            depth += (text[end] == "{") - (text[end] == "}")
-            end += 1
+        end = closing(text, text.index("{", m.end())) + 1
         found.setdefault(m[1], []).append(text[m.start() : end])
     return found
 

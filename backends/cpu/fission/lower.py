@@ -8,7 +8,6 @@ memory, by which the threads of a warp see one another, are lowered in the same 
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -161,7 +160,7 @@ class Lowering:
         return name
 
     def fresh(self, name: str) -> str:
-        new = next(n for n in itertools.chain((name,), (f"{name}_{i}" for i in itertools.count(1))) if n not in self.taken)
+        new = t.unused(name, self.taken)
         self.taken.add(new)
         return new
 

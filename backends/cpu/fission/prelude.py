@@ -6,6 +6,7 @@ import json
 import re
 
 from ...emulator.unit import include_folder
+from ...toolchain import SAFE
 from . import spelling
 from .intrinsics import intrinsics
 
@@ -28,7 +29,7 @@ _CONDITION = re.compile(r"(?<!#)(?<!# )\bif\b")
 def options(text: str) -> str:
     """How GCC is to build `text`: as on a GPU without traps and errno, so that floorf and sqrtf vectorize; without its dominator pass, which in
     GCC 12 overlooks masked stores (`toolchain.SAFE`), where a store may be masked: where something stands under a condition."""
-    wanted = ["no-trapping-math", "no-math-errno", *(["no-tree-dominator-opts"] if _CONDITION.search(text) else [])]
+    wanted = ["no-trapping-math", "no-math-errno", *([SAFE.removeprefix("-f")] if _CONDITION.search(text) else [])]
     return f"#if defined(__GNUC__) && !defined(__clang__)\n#pragma GCC optimize({', '.join(map(json.dumps, wanted))})\n#endif\n"
 
 

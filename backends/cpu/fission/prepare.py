@@ -4,7 +4,6 @@ name unique, CUDA's own spellings (`__ldg`, `__expf`) replaced, and every functi
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -37,7 +36,7 @@ def own_parameters(kernel: t.Function) -> t.Body:
     for p in kernel.params:
         if p.name not in changed:
             continue
-        name = next(n for n in (f"{p.name}_own{i or ''}" for i in itertools.count()) if n not in taken)
+        name = t.unused(f"{p.name}_own", taken, "")
         env[p.name] = t.Name(name)
         mark = "*" * (p.mark.count("*") + len(p.extents))
         type_ = p.type if mark else " ".join(w for w in p.type.split() if w != "const")
@@ -147,7 +146,7 @@ class Names:
         self.taken = set(taken)
 
     def fresh(self, name: str) -> str:
-        new = next(n for n in itertools.chain((name,), (f"{name}_{i}" for i in itertools.count(1))) if n not in self.taken)
+        new = t.unused(name, self.taken)
         self.taken.add(new)
         return new
 

@@ -78,8 +78,4 @@ def _compares(body: t.Body, place: t.Index) -> bool:
 
 def _fresh(name: str, body: t.Body) -> str:
     taken = t.names(body) | {d.name for n in t.walk(body) if isinstance(n, t.Declare) for d in n.declarators}
-    new, k = name, 0
-    while new in taken:
-        k += 1
-        new = f"{name}_{k}"
-    return new
+    return t.unused(name, taken)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ....frontend.cuda import tree as t
+from ....frontend.cuda.macros import closing
 
 _STRUCT = re.compile(r"(?:\btemplate\s*<[^<>{}]*>\s*)?\bstruct\s+(\w+)\s*(<[^<>{}]*>)?\s*\{")
 _OPERATOR = re.compile(r"operator\s+(?:const\s+)?([\w:]+)\s*\*")
@@ -30,10 +31,7 @@ def _blanked(source: str) -> tuple[str, dict[str, str]]:
     """The text with the structs as blanks of the same length, and the type of each struct's elements ("" where it is an argument)."""
     elements: dict[str, str] = {}
     for m in reversed(list(_STRUCT.finditer(source))):
-        end, depth = m.end(), 1
-        while depth and end < len(source):
-            depth += (source[end] == "{") - (source[end] == "}")
-            end += 1
+        end = closing(source, m.end() - 1) + 1
         inside = source[m.end() : end]
         if not re.search(r"\bextern\s+__shared__", inside):
             continue
