@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 import tempfile
@@ -206,6 +207,17 @@ def refused(row: dict) -> bool:
     return bool(sides) and all(side["ok"] or re.match(r"WL-E(041|080) ", side["reason"]) for side in sides)
 
 
+def command_of(arguments: list[str]) -> str:
+    """The command with these arguments as it is stored: all options, folders and files by their last name."""
+    return shlex.join(["python", "-m", "tests.transpile.rates", *(Path(a).name if "/" in a and not a.startswith("-") else a for a in arguments)])
+
+
+def commands(arguments: list[str], stored: dict) -> list[str]:
+    """The commands that made the rows of a file: those it has already, and this one."""
+    earlier = stored.get("command", [])
+    return list(dict.fromkeys([*([earlier] if isinstance(earlier, str) else earlier), command_of(arguments)]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
@@ -218,8 +230,10 @@ def main() -> None:
     given = parser.parse_args()
     import torch  # once, before the forks
 
-    rows = {row["file"]: row for row in json.loads(given.out.read_text())["rows"]} if given.out.exists() else {}
+    stored = json.loads(given.out.read_text()) if given.out.exists() else {}
+    rows = {row["file"]: row for row in stored.get("rows", ())}
     rows = {name: row for name, row in rows.items() if not (given.again == "all" or (given.again == "failed" and not good(row)))} if not given.only else rows
+    stored = stored if rows else {}
     for path in sources(given.folder):
         name = f"{path.parent.name}/{path.stem}"
         if (given.levels and path.parent.name not in given.levels.split(",")) or given.only not in name or (name in rows and not given.only):
@@ -228,8 +242,7 @@ def main() -> None:
         if given.small and not good(rows[name]) and not refused(rows[name]):
             rows[name] = judged(path, False, given.seconds)
         print(name, {k: v for k, v in rows[name].items() if k != "file"}, file=sys.stderr, flush=True)
-        command = f"python -m tests.transpile.rates KernelBench_c/ --out {given.out.name}"
-        value = {"command": command, "agrees": AGREES, "torch": torch.__version__, "cores": os.cpu_count()}
+        value = {"command": commands(sys.argv[1:], stored), "load": os.getloadavg()[0], "agrees": AGREES, "torch": torch.__version__, "cores": os.cpu_count()}
         given.out.write_text(json.dumps({**value, "rates": rates(list(rows.values())), "rows": list(rows.values())}, indent=1) + "\n")
     print(json.dumps(rates(list(rows.values()))))
 
