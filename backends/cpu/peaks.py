@@ -1,6 +1,6 @@
 """Measures what this CPU can do at best: nothing comes in, a Machine with peak arithmetic and bandwidth goes out.
 
-Measured once per machine and kept in the build cache; the roofline of a report and of `doctor` stands on it.
+Measured by the first few processes that ask, the best kept in the build cache; the roofline of a report and of `doctor` stands on it.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ import json
 from dataclasses import asdict, dataclass, replace
 
 from ...ir.machine import Machine
-from ..cache import cached, contents
+from ..cache import keep, kept
 from ..toolchain import compile_library, open_library
 from .host import host
 from .isa import by_name
 
 # Sixteen independent multiply-add chains per thread fill the pipelines; the sums over 256 MiB come from memory, not from a cache.
 _SOURCE = r"""
+#include <algorithm>
 #include <chrono>
-#include <cstdint>
 #include <cstdlib>
 #include <omp.h>
+#include <vector>
 typedef float V __attribute__((vector_size(64), aligned(4), may_alias));
 static double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 static float keep(const V* v, int n) { float s = 0; for (int i = 0; i < n; ++i) for (int j = 0; j < 16; ++j) s += v[i][j]; return s; }
@@ -39,29 +40,38 @@ extern "C" double flops(float* sink, const float* seed) {
   *sink = keep(a, 16);
   return rounds * 16.0 * 32 / seconds;
 }
+// A stretch of 1 MiB is over before a scheduler takes the core away; what it did take away is in the slower ones, and the faster quarter has none.
 extern "C" double bandwidth(long n, int threads, float* sink) {
+  const long block = 65536, stretch = 4 * block;
   float* data = (float*)aligned_alloc(4096, n * 4);
-  double best = 0;
-#pragma omp parallel for num_threads(threads)
-  for (long i = 0; i < n; ++i) data[i] = 1.0f;
-  for (int trial = 0; trial < (n > 8388608 ? 8 : 60); ++trial) {
-    double begin = now();
-    float total = 0;
-#pragma omp parallel for num_threads(threads) reduction(+ : total)
-    for (long block = 0; block < n / 65536; ++block) {
-      const V* p = (const V*)(data + block * 65536);
-      V s[8] = {};
-      for (long i = 0; i < 4096; i += 8)
+  double speed = 0;
+  float total = 0;
+#pragma omp parallel num_threads(threads) reduction(+ : speed, total)
+  {
+    const long share = n / threads / stretch;
+    float* own = data + omp_get_thread_num() * share * stretch;
+    for (long i = 0; i < share * stretch; ++i) own[i] = 1.0f;
+    std::vector<double> seconds;
+#pragma omp barrier
+    for (int trial = 0; trial < (n > 8388608 ? 8 : 60); ++trial)
+      for (long k = 0; k < share; ++k) {
+        double begin = now();
+        for (long at = k * stretch; at < (k + 1) * stretch; at += block) {
+          const V* p = (const V*)(own + at);
+          V s[8] = {};
+          for (long i = 0; i < 4096; i += 8)
 #pragma GCC unroll 8
-        for (int j = 0; j < 8; ++j) s[j] += p[i + j];
-      total += keep(s, 8);
-    }
-    double seconds = now() - begin;
-    *sink += total;
-    if (n * 4 / seconds > best) best = n * 4 / seconds;
+            for (int j = 0; j < 8; ++j) s[j] += p[i + j];
+          total += keep(s, 8);
+        }
+        seconds.push_back(now() - begin);
+      }
+    std::sort(seconds.begin(), seconds.end());
+    speed += stretch * 4 / seconds[seconds.size() / 4];
   }
+  *sink += total;
   free(data);
-  return best;
+  return speed;
 }
 """
 
@@ -77,32 +87,45 @@ class Peaks:
     bandwidth_cache: float
 
 
+OCCASIONS = 4
+"""Processes that measure: another one may have had the cores or the memory while the first did."""
+
+
 @functools.cache
 def measured() -> Machine:
-    """This machine with its peaks."""
+    """This machine with the best peaks that the first few processes to ask have seen."""
     machine = host()
-    return replace(machine, **json.loads(contents(cached(_name(machine), lambda: _encode(_measure(machine))))))
+    seen = _seen(machine)
+    return _best(machine, seen if len(seen) >= OCCASIONS else _once_more(machine, seen))
 
 
 def measured_again() -> Machine:
-    """Measure once more and keep the best seen: another process may have had the cores the last time."""
-    machine, before = host(), measured()
-    now = _measure(machine)
-    best = Peaks(*(max(getattr(now, f), getattr(before, f)) for f in asdict(now)))
-    path = cached(_name(machine), lambda: _encode(best))
-    path.unlink(missing_ok=True)
-    cached(_name(machine), lambda: _encode(best))
+    """Measure once more, however often that was done."""
+    machine = host()
+    _once_more(machine, _seen(machine))
     measured.cache_clear()
     return measured()
 
 
+def _seen(machine: Machine) -> list[Peaks]:
+    data = kept(_name(machine))
+    return [Peaks(**p) for p in json.loads(data)] if data else []
+
+
+def _once_more(machine: Machine, seen: list[Peaks]) -> list[Peaks]:
+    now = [*seen, _measure(machine)]
+    keep(_name(machine), json.dumps([asdict(p) for p in now]).encode())
+    return now
+
+
+def _best(machine: Machine, seen: list[Peaks]) -> Machine:
+    """The most of each: what else runs only ever takes something away."""
+    return replace(machine, **{f: max(getattr(p, f) for p in seen) for f in asdict(seen[0])})
+
+
 def _name(machine: Machine) -> str:
     text = f"{machine.name} {machine.isa} {machine.cores} {sorted(machine.features)} {_SOURCE}"
-    return f"peaks-{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
-
-
-def _encode(peaks: Peaks) -> bytes:
-    return json.dumps(asdict(peaks)).encode()
+    return f"core-peaks-{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
 
 
 def _measure(machine: Machine) -> Peaks:
@@ -115,5 +138,5 @@ def _measure(machine: Machine) -> Peaks:
         return library.bandwidth(ctypes.c_long(nbytes // 4), threads, ctypes.byref(sink))
 
     alone = bandwidth(256 << 20, 1)
-    cached_bytes = max(1 << 20, machine.l3 // 4 >> 18 << 18)
+    cached_bytes = max(1 << 20, machine.l3 // 4 >> 20 << 20)
     return Peaks(flops, alone, max(alone, bandwidth(256 << 20, machine.cores)), max(alone, bandwidth(cached_bytes, 1)))
