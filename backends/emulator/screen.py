@@ -42,7 +42,7 @@ _MAY_CAST = re.compile(r"_cast\b|\*\s*\)|\b(union|typedef|using)\b")
 
 def screen_flags(unit: Unit) -> tuple[str, ...]:
     """How to compile the unit."""
-    return (*SCREEN_FLAGS, *CAST_FLAGS) if _MAY_CAST.search(unit.source) else SCREEN_FLAGS
+    return (*SCREEN_FLAGS, *CAST_FLAGS, "-fno-sanitize-recover=alignment") if _MAY_CAST.search(unit.source) else SCREEN_FLAGS
 
 
 def open_screen(

@@ -10,11 +10,14 @@ from warploom.backends.emulator.launch import Launch
 from warploom.backends.emulator.screen import open_screen, screenable
 from warploom.backends.emulator.unit import Call, Parameter, build_unit
 
+VECTOR = "int i = threadIdx.x; if (blockIdx.x || i >= 16) return; ((float4*)y)[i] = ((const float4*)x)[i];"
 CLEAN = {
     "own elements, read again": ("float", "out", "int i = blockIdx.x * 32 + threadIdx.x; y[i] = x[i]; for (int k = 0; k < 3; ++k) y[i] += x[63 - i];"),
     "halves of a word": ("short", "out", "int i = blockIdx.x * 32 + threadIdx.x; y[i] = x[i] + 1;"),
     "read by all, written by none": ("float", "inout", "float s = 0; for (int i = 0; i < 64; ++i) s += y[i] * x[i]; if (s < -1e30f) y[0] = s;"),
     "vectors": ("float", "out", "int i = threadIdx.x; if (blockIdx.x || i >= 16) return; ((float4*)y)[i] = ((const float4*)x)[i];"),
+    "a vector, then its elements": ("float", "out", f"{VECTOR} y[4 * i + 3] += 1;"),
+    "an element, then its vector": ("float", "inout", f"int k = threadIdx.x; if (!blockIdx.x && k < 16) y[4 * k] += 1; {VECTOR}"),
     "atomics": ("int", "inout", "atomicAdd(&y[threadIdx.x & 1], x[threadIdx.x]);"),
 }
 SUSPECT = {
@@ -26,6 +29,12 @@ SUSPECT = {
     "an input": ("float", "out", "int i = blockIdx.x * 32 + threadIdx.x; y[i] = x[i]; const_cast<float*>(x)[i] = 0;"),
     "atomic and plain": ("int", "inout", "atomicAdd(&y[0], 1); if (threadIdx.x == 3) y[0] = x[0];"),
     "misaligned": ("float", "inout", "int i = threadIdx.x; if (i < 8) { float4 v = *(float4*)(y + 2 * i); y[40 + i] = v.x + x[i]; }"),
+    "an element of another's vector": ("float", "out", f"{VECTOR} if (i) y[4 * i - 1] += 1;"),
+    "a vector over another's element": ("float", "inout", f"if (threadIdx.x == 3) y[20] = 1; {VECTOR}"),
+    "a vector that another read": ("float", "inout", f"float4 v = ((float4*)y)[threadIdx.x % 8 + 1]; {VECTOR} if (v.x < 0) y[4 * i] = 1;"),
+    "a vector never written": ("float", "out", f"float4 v = ((float4*)y)[threadIdx.x % 16]; {VECTOR} if (v.x == 5) y[4 * i] = 1;"),
+    "a vector past the end": ("float", "out", f"{VECTOR} ((float4*)y)[i + 1] = ((float4*)y)[i];"),
+    "a vector not all written": ("float", "out", VECTOR.replace("i >= 16", "i >= 15")),
     "a local array": ("float", "out", "int i = blockIdx.x * 32 + threadIdx.x; float t[4] = {}; y[i] = t[(i >> 4) + 1] + x[i];"),
     "shared memory": ("float", "out", "__shared__ float s[32]; int i = threadIdx.x; s[i] = x[i]; y[blockIdx.x * 32 + i] = s[31 - i];"),
 }
@@ -46,6 +55,8 @@ def screened(type_, kind, body):
 def test_right_kernel_ends_at_the_screen(name):
     arrays = screened(*CLEAN[name])
     assert arrays is not None
+    if name == "a vector, then its elements":
+        assert (arrays[0] == np.arange(1, 65) + np.array([0, 0, 0, 1] * 16)).all()
     if name == "halves of a word":
         assert (arrays[0] == np.arange(2, 66)).all()
 

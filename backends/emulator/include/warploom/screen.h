@@ -4,7 +4,8 @@
 //
 // Every buffer has 64 GiB of addresses to itself, so that an address names its buffer by a shift. Buffers that are only read need their
 // bounds alone; the others have one word per element: who touched it last in this launch (a thread's number, twice; plus one if it only
-// read), or one of two marks, "several only read" and "atomic".
+// read), or one of two marks, "several only read" and "atomic". As long as a buffer is touched in vectors of four elements alone, there is
+// one word per vector.
 #pragma once
 #include "block.h"
 
@@ -27,13 +28,18 @@ constexpr size_t kLead = 64 << 10;  // unused bytes before a buffer and, at leas
 enum Kind : int { kIn = 0, kOut = 1, kInOut = 2, kTemp = 3, kOther = 5 };
 enum Rule : int { kClean = 0, kBounds = 1, kAlignment = 2, kOwner = 3, kUninitialised = 4, kReadOnly = 5, kElement = 6, kIndex = 7, kElsewhere = 8, kNoRoom = 9 };
 
-struct alignas(64) Slot {
+struct alignas(128) Slot {
   Address base = 0;
+  // Where accesses may begin that need no closer look: before these offsets.
+  size_t only_read[5] = {};  // reads of 1, 2, 4, 8 and 16 bytes of a buffer that nobody writes
+  size_t bytes4 = 0;         // accesses of 4 bytes where each has its word,
+  Address words4 = 0;        // which is at this distance from its address,
+  size_t bytes16 = 0;        // accesses of 16 bytes where each has its word,
+  State* words16 = nullptr;  // one of these
+  bool fresh = false;        // holds nothing until a thread writes
+  unsigned shift = 2;
   size_t bytes = 0;
   State* state = nullptr;  // null: only read
-  Address words = 0;       // what to add to the address of a 4-byte element to have that of its word; 0 for other elements
-  unsigned shift = 2;
-  bool fresh = false;  // holds nothing until a thread writes
 };
 
 inline Slot slots[kSlots];
@@ -125,49 +131,54 @@ WL_SCREEN_QUIET inline __attribute__((always_inline)) bool four_cells(const Slot
   return true;
 }
 
-// Whatever is not the common case of `access`.
+inline size_t room_for(const Slot& slot, size_t access) { return slot.bytes < access ? 0 : slot.bytes - (access - 1); }
+
+// From here on each element has a word of its own.
+WL_SCREEN_CALL inline void narrow(Slot& slot) {
+  if (slot.words16)
+    for (size_t i = slot.bytes / 16; i--;) {
+      const State s = slot.state[i];
+      for (size_t part = 0; part < 4; ++part) slot.state[4 * i + part] = s;
+    }
+  slot.words16 = nullptr;
+  slot.bytes16 = 0;
+  if (slot.shift != 2) return;
+  slot.words4 = reinterpret_cast<Address>(slot.state) - slot.base;
+  slot.bytes4 = room_for(slot, 4);
+}
+
+// From here on each vector of four elements has a word.
+inline void widen(Slot& slot) {
+  slot.words16 = slot.state;
+  slot.bytes16 = room_for(slot, 16);
+}
+
+// An access; its common cases do not come here (`screen_calls.h`).
 template <size_t kBytes, bool kWrite>
-WL_SCREEN_CALL inline void closer(Address a) {
+WL_SCREEN_CALL inline void observe(Address a) {
   if (!inside) return;
-  const Slot& slot = slots[(a >> kSlotBits) % kSlots];
+  Slot& slot = slots[(a >> kSlotBits) % kSlots];
   const Address off = a - slot.base;
-  if (off + (kBytes - 1) >= slot.bytes || a % kBytes) return odd(a, kBytes);
-  if (kWrite && !slot.state) trip(kReadOnly);
+  if (off >= slot.bytes || kBytes > slot.bytes - off || a % kBytes) return odd(a, kBytes);
+  if (!slot.state) {
+    if (kWrite) trip(kReadOnly);
+    return;
+  }
   if (kBytes >> slot.shift == 0) trip(kElement);
-  State* state = slot.state + (off >> slot.shift);
-  State* const stop = state + (kBytes >> slot.shift);
+  if (!slot.words4 && !slot.words16 && kBytes == 16 && slot.shift == 2) widen(slot);
+  if (!slot.words4 && kBytes != 16) narrow(slot);
+  State* state = slot.state + (slot.words16 ? off / 16 : off >> slot.shift);
+  if (kBytes == 16 && slot.words4 && four_cells<kWrite>(slot, state)) return;
+  State* const stop = state + (slot.words16 ? 1 : kBytes >> slot.shift);
   do
     if constexpr (kWrite) write_cell(*state);
     else read_cell(slot, *state);
   while (++state != stop);
 }
 
-// Leaves all that is rare to one call at the end, so that the rest needs no frame. The address is aligned: -fsanitize=alignment has looked,
-// or nothing in the source could make it otherwise.
-template <size_t kBytes, bool kWrite>
-WL_SCREEN_QUIET inline __attribute__((always_inline)) void access(Address a) {
-  const Slot& slot = slots[(a >> kSlotBits) % kSlots];
-  if (__builtin_expect(a - slot.base + (kBytes - 1) >= slot.bytes, 0)) return closer<kBytes, kWrite>(a);
-  if (!kWrite && !slot.state) return;
-  if (__builtin_expect(!slot.words || (kBytes != 4 && kBytes != 16), 0)) return closer<kBytes, kWrite>(a);
-  State* const state = reinterpret_cast<State*>(a + slot.words);
-  if constexpr (kBytes == 16) {
-    if (!four_cells<kWrite>(slot, state)) closer<kBytes, kWrite>(a);
-    return;
-  }
-  const State s = *state, mine = me;
-  if (__builtin_expect(s >= launch, 0)) {
-    if ((s | 1) != (mine | 1)) return closer<kBytes, kWrite>(a);
-    if (!kWrite) return;
-  } else if (!kWrite && !s && slot.fresh) {
-    return closer<kBytes, kWrite>(a);
-  }
-  *state = kWrite ? mine : mine | 1;
-}
-
 WL_SCREEN_CALL inline void access_range(Address a, size_t bytes, bool write) {
   if (!inside) return;
-  const Slot& slot = slots[(a >> kSlotBits) % kSlots];
+  Slot& slot = slots[(a >> kSlotBits) % kSlots];
   const Address off = a - slot.base;
   if (!bytes) return;
   if (off >= slot.bytes || bytes > slot.bytes - off) return elsewhere(a, bytes);
@@ -175,6 +186,7 @@ WL_SCREEN_CALL inline void access_range(Address a, size_t bytes, bool write) {
   if (!slot.state) return;
   const size_t item = size_t{1} << slot.shift;
   if (off % item || bytes % item) trip(kElement);
+  narrow(slot);
   State* state = slot.state + (off >> slot.shift);
   for (State* stop = state + (bytes >> slot.shift); state != stop; ++state)
     if (write) write_cell(*state);
@@ -184,13 +196,14 @@ WL_SCREEN_CALL inline void access_range(Address a, size_t bytes, bool write) {
 WL_SCREEN_CALL inline void access_atomic(const void* at, size_t bytes) {
   if (!inside) return;
   const Address a = reinterpret_cast<Address>(at);
-  const Slot& slot = slots[(a >> kSlotBits) % kSlots];
+  Slot& slot = slots[(a >> kSlotBits) % kSlots];
   const Address off = a - slot.base;
   if (off >= slot.bytes || bytes > slot.bytes - off) return elsewhere(a, bytes);
   if (a % bytes) trip(kAlignment);
   if (!slot.state) trip(kReadOnly);
   if (bytes >> slot.shift == 0) trip(kElement);
   atomics = true;
+  if (!slot.words4) narrow(slot);
   State* state = slot.state + (off >> slot.shift);
   for (State* stop = state + (bytes >> slot.shift); state != stop; ++state) {
     if (*state >= launch && *state != atomic_mark) trip(kOwner);
@@ -268,11 +281,12 @@ WL_SCREEN_EXPORT void* wl_screen_buffer(size_t bytes, int kind, unsigned item) {
   slot.bytes = bytes;
   slot.shift = item >= 8 ? 3 : item >= 4 ? 2 : item >= 2 ? 1 : 0;
   slot.fresh = kind == kOut || kind == kTemp;
-  if (kind != kIn) {
+  if (kind == kIn) {
+    for (unsigned i = 0; i < 5; ++i) slot.only_read[i] = room_for(slot, size_t{1} << i);
+  } else {
     void* cells = mmap(nullptr, cells_of(slot), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (cells == MAP_FAILED) return munmap(got, room), nullptr;
     slot.state = static_cast<State*>(cells);
-    slot.words = slot.shift == 2 ? reinterpret_cast<Address>(cells) - slot.base : 0;
   }
   slots[at] = slot;
   used = at < used ? used : at + 1;
@@ -293,7 +307,8 @@ WL_SCREEN_EXPORT void wl_screen_drop(void* buffer) {
 // Whether every element of a buffer has been written.
 WL_SCREEN_EXPORT int wl_screen_written(void* buffer) {
   using namespace wl::screen;
-  const Slot& slot = slots[(reinterpret_cast<Address>(buffer) >> kSlotBits) % kSlots];
+  Slot& slot = slots[(reinterpret_cast<Address>(buffer) >> kSlotBits) % kSlots];
+  narrow(slot);
   for (size_t i = 0; i << slot.shift < slot.bytes; ++i)
     if (!slot.state[i]) return 0;
   return 1;
@@ -324,8 +339,8 @@ WL_SCREEN_HOME(__ubsan_handle_type_mismatch_v1) WL_SCREEN_HOME(__ubsan_handle_ty
 #define WL_SCREEN_SIZE(N)                                                                                                        \
   WL_SCREEN_HOME(__tsan_read##N) WL_SCREEN_HOME(__tsan_write##N) WL_SCREEN_HOME(__tsan_unaligned_read##N)                         \
   WL_SCREEN_HOME(__tsan_unaligned_write##N)                                                                                      \
-  WL_SCREEN_HOOK void __tsan_read##N(void* at) { wl::screen::access<N, false>(reinterpret_cast<uintptr_t>(at)); }           \
-  WL_SCREEN_HOOK void __tsan_write##N(void* at) { wl::screen::access<N, true>(reinterpret_cast<uintptr_t>(at)); }           \
+  WL_SCREEN_HOOK void __tsan_read##N(void* at) { wl::screen::observe<N, false>(reinterpret_cast<uintptr_t>(at)); }           \
+  WL_SCREEN_HOOK void __tsan_write##N(void* at) { wl::screen::observe<N, true>(reinterpret_cast<uintptr_t>(at)); }           \
   WL_SCREEN_HOOK void __tsan_unaligned_read##N(void* at) { wl::screen::access_range(reinterpret_cast<uintptr_t>(at), N, false); } \
   WL_SCREEN_HOOK void __tsan_unaligned_write##N(void* at) { wl::screen::access_range(reinterpret_cast<uintptr_t>(at), N, true); }
 WL_SCREEN_SIZE(1) WL_SCREEN_SIZE(2) WL_SCREEN_SIZE(4) WL_SCREEN_SIZE(8) WL_SCREEN_SIZE(16)
@@ -355,5 +370,6 @@ WL_SCREEN_HOOK void __tsan_atomic_thread_fence(int) {}
 WL_SCREEN_HOOK void __ubsan_handle_out_of_bounds(void*, void*) { wl::screen::suspect(wl::screen::kIndex); }
 WL_SCREEN_HOOK void __ubsan_handle_out_of_bounds_abort(void*, void*) { wl::screen::suspect(wl::screen::kIndex); }
 WL_SCREEN_HOOK void __ubsan_handle_type_mismatch_v1(void*, void*) { wl::screen::suspect(wl::screen::kAlignment); }
-WL_SCREEN_HOOK void __ubsan_handle_type_mismatch_v1_abort(void*, void*) { wl::screen::suspect(wl::screen::kAlignment); }
+WL_SCREEN_HOOK void __ubsan_handle_type_mismatch_v1_abort(void*, void*) { wl::screen::suspect(wl::screen::kAlignment), __builtin_trap(); }
+#include "screen_calls.h"
 #endif
