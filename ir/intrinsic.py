@@ -3,6 +3,9 @@
 Comes in: a Program with Calls. Goes out (`inline_calls`): the same program with each Call replaced by its meaning, which is what the
 verifier and the interpreter look at. A backend prints `targets[target]`, with `{0}`, `{1}`, .. for the operands' addresses; in the text for
 `registers` `{0}` is the C++ variable that holds the first operand, one native vector, and the last operand comes as a loaded vector.
+
+An operation of a whole warp has loops of lanes in its meaning: the Call stands where these may stand, inside the loops of lanes that are its
+warps. Its accumulator is owned by the lanes, and each operand in shared memory is a tile whose rows may lie apart (`{1_row}` elements).
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from functools import cached_property
 from .diagnostic import IllegalProgram
 from .expr import Const, Expr, Load, Op, Var, add, mul, simplify, substitute
 from .kernel import Body, Buffer, Call, For, If, Program, Reduce, Stmt, Store, statements
-from .text import locate, parse_program
+from .text import locate, parse_program, print_expr
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,25 @@ class Intrinsic:
 
     def code(self, target: str) -> str | None:
         return dict(self.targets).get(target)
+
+    @property
+    def lanes(self) -> tuple[For, ...]:
+        """The loops of lanes around the meaning: the threads of a warp; none for what one thread does."""
+        return tuple(s for s in statements(self.meaning.body) if isinstance(s, For) and s.kind == "lanes")
+
+
+def _warp_product(name: str, dtype: str) -> Intrinsic:
+    """`mma.sync` (PTX ISA, "Matrix fragments for mma.m16n8k16"): lane (g, t) of 8 x 4 has rows g and g + 8, columns 2t and 2t + 1 of c."""
+    text = f"""
+def {name}(c: local.f32[[8, 4], 2, 2], a: shared.{dtype}[16, 16], b: shared.{dtype}[8, 16]):
+    for g in lanes(8):
+        for t in lanes(4):
+            for h in serial(2):
+                for p in serial(2):
+                    for k in serial(16):
+                        c[g, t, h, p] += f32(a[h*8 + g, k]) * f32(b[t*2 + p, k])
+"""
+    return Intrinsic(name, text, (("cuda", name + "({0}, {1}, {1_row}, {2});"),), 16 * 8 * 16)
 
 
 INTRINSICS: dict[str, Intrinsic] = {
@@ -79,23 +101,26 @@ def bf16dot16(c: f32[16], a: bf16[2], b: bf16[16, 2]):
             ),
             32,
         ),
+        _warp_product("mma_m16n8k16_f16", "f16"),
+        _warp_product("mma_m16n8k16_bf16", "bf16"),
     )
 }  # fmt: skip
 
 
-def inline_calls(p: Program) -> Program:
-    """`p` with every Call replaced by loops that do what it means. Raises IllegalProgram for a Call that cannot be understood."""
+def inline_calls(p: Program, target: str = "") -> Program:
+    """`p` with every Call replaced by loops that do what it means, but for those that have code for `target`. Raises IllegalProgram for a
+    Call that cannot be understood."""
     if not any(isinstance(s, Call) for s in statements(p.body)):
         return p
-    return replace(p, body=_inline(p, p.body, p.buffers()))
+    return replace(p, body=_inline(p, p.body, p.buffers(), target))
 
 
-def _inline(p: Program, body: Body, buffers: Mapping[str, Buffer]) -> Body:
+def _inline(p: Program, body: Body, buffers: Mapping[str, Buffer], target: str) -> Body:
     out: list[Stmt] = []
     for s in body:
         if isinstance(s, (For, If)):
-            out.append(replace(s, body=_inline(p, s.body, buffers)))
-        elif isinstance(s, Call):
+            out.append(replace(s, body=_inline(p, s.body, buffers, target)))
+        elif isinstance(s, Call) and not (s.intrinsic in INTRINSICS and INTRINSICS[s.intrinsic].code(target)):
             out += meaning_of(p, s, buffers)
         else:
             out.append(s)
@@ -118,9 +143,23 @@ def meaning_of(p: Program, call: Call, buffers: Mapping[str, Buffer]) -> Body:
             raise IllegalProgram(
                 f"{call.intrinsic} takes {param.dtype} for `{param.name}`, not `{operand.buffer}`", place=locate(p, call)
             )
+        _stands(p, call, param, buffers[operand.buffer])
         bound[param.name] = (param, operand, buffers[operand.buffer])
     axes = {s.axis: Var(f"{call.intrinsic}_{s.axis}") for s in statements(known.meaning.body) if isinstance(s, For)}
     return tuple(_bind(s, axes, bound) for s in known.meaning.body)
+
+
+def _stands(p: Program, call: Call, param: Buffer, operand: Buffer) -> None:
+    """An operand of a warp is in the space of its param. What lanes own of it lies on the last owned dims, the rest on the last dims."""
+    if param.space == "global":
+        return
+    lanes, rest = param.shape[: param.owned], param.shape[param.owned :]
+    mine, others = operand.shape[: operand.owned], operand.shape[operand.owned :]
+    whole = mine[len(mine) - len(lanes) :] == lanes and others[len(others) - len(rest) :] == rest
+    if operand.space != param.space or len(others) < len(rest) or (param.owned and not whole):
+        lanes_text = [f"[{', '.join(map(print_expr, lanes))}]"] if lanes else []
+        wanted = f"{param.space}.{param.dtype}[{', '.join([*lanes_text, *map(print_expr, rest)])}]"
+        raise IllegalProgram(f"{call.intrinsic} takes a {wanted} for `{param.name}`, not `{operand.name}`", place=locate(p, call))
 
 
 Bound = Mapping[str, tuple[Buffer, Load, Buffer]]
@@ -129,7 +168,8 @@ Bound = Mapping[str, tuple[Buffer, Load, Buffer]]
 def _bind(s: Stmt, axes: Mapping[str, Var], bound: Bound) -> Stmt:
     if isinstance(s, For):
         lo, hi = (_expr(e, axes, bound) for e in (s.lo, s.hi))
-        return For(axes[s.axis].name, lo, hi, "serial", tuple(_bind(x, axes, bound) for x in s.body))
+        kind = "lanes" if s.kind == "lanes" else "serial"
+        return For(axes[s.axis].name, lo, hi, kind, tuple(_bind(x, axes, bound) for x in s.body))
     if isinstance(s, Reduce):
         targets = tuple(_place(t, axes, bound) for t in s.targets)
         return replace(s, targets=targets, values=tuple(_expr(v, axes, bound) for v in s.values))
@@ -148,10 +188,16 @@ def _expr(e: Expr, axes: Mapping[str, Var], bound: Bound) -> Expr:
 
 
 def _place(small: Load, axes: Mapping[str, Var], bound: Bound) -> Load:
-    """The element of the operand's buffer: the small array lies on the trailing dims when these agree, else along the last one."""
+    """The element of the operand's buffer: the small array lies on the trailing dims when these agree, else along the last one. What lanes
+    own lies on the trailing owned dims, a tile in shared memory on the trailing dims whatever its rows have besides."""
     param, operand, buffer = bound[small.buffer]
     inner = tuple(_expr(i, axes, bound) for i in small.index)
     shape, index = param.shape, list(operand.index)
+    if param.space != "global":
+        at = [*range(buffer.owned - param.owned, buffer.owned), *range(len(index) - len(shape) + param.owned, len(index))]
+        for k, i in zip(at, inner):
+            index[k] = add(index[k], i)
+        return Load(operand.buffer, tuple(index))
     if len(shape) <= len(buffer.shape) and buffer.shape[len(buffer.shape) - len(shape) + 1 :] == shape[1:]:
         for k, i in enumerate(inner):
             index[len(index) - len(shape) + k] = add(index[len(index) - len(shape) + k], i)

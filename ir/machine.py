@@ -10,6 +10,9 @@ ISAS = {"avx512": (16, 32), "avx2": (8, 16), "portable": (4, 16), "cuda": (32, 2
 DOTS = {"u8": ("vnni16", "avx512_vnni"), "bf16": ("bf16dot16", "avx512_bf16")}
 """Dtype -> (intrinsic of `ir.intrinsic`, the CPU feature it needs)."""
 
+WARP_PRODUCTS = {"f16": "mma_m16n8k16_f16", "bf16": "mma_m16n8k16_bf16"}
+"""Dtype of both sides -> the intrinsic of `ir.intrinsic` that a GPU of compute capability 8.0 and more has for it."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -45,6 +48,11 @@ class Machine:
         """The intrinsic that sums products of neighbours, by the dtype of its left side; empty where there is none."""
         name, feature = DOTS.get(dtype, ("", ""))
         return name if self.isa == "avx512" and feature in self.features else ""
+
+    def warp_product(self, dtype: str) -> str:
+        """The intrinsic by which a warp multiplies tiles of a dtype, sums in f32; empty where there is none."""
+        modern = any(f.startswith("sm_") and int(f[3:]) >= 80 for f in self.features)
+        return WARP_PRODUCTS.get(dtype, "") if self.isa == "cuda" and modern else ""
 
     def floor_seconds(self, flops: float, nbytes: float, threads: int = 1) -> float:
         """The roofline (Williams et al. 2009): no run is shorter than its arithmetic at peak or its bytes at full bandwidth. Data that

@@ -210,8 +210,15 @@ class Steps(Generic[K]):
                                         for q in serial(4):
                                             c[j] += i32(a[q])*i32(b[j, q])
 
-        The loops stand in the order of the intrinsic's meaning, and each operand is dense: its small array lies on trailing dims. Of several
-        nests over these axes, those that fit are replaced.
+        tensorize((g, t, h, p, k), mma_m16n8k16_f16)
+            for w in lanes(2):                                ->   for w in lanes(2):
+                for g in lanes(8): for t in lanes(4):                  mma_m16n8k16_f16(acc[w, 0, 0, 0, 0], A_s[w*16, 0], B_s[0, 0])
+                    for h: for p: for k in serial(16):
+                        acc[w, g, t, h, p] += f32(A_s[w*16 + h*8 + g, k]) * f32(B_s[t*2 + p, k])
+
+        The loops stand in the order of the intrinsic's meaning, lanes where it has lanes, and each operand is dense: its small array lies on
+        trailing dims. An operation of a warp takes tiles in shared memory, and what lanes own. Of several nests over these axes, those that fit
+        are replaced.
         """
         return self._apply(script.Tensorize(_names(axes), intrinsic))
 

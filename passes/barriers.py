@@ -1,7 +1,8 @@
 """Where the threads of a block must wait for each other. Comes in: the body of a block. Goes out: the same body with `Barrier`s in it.
 
 A barrier stands before a region that conflicts (read-write, write-read or write-write, on memory that threads share) with one since the last
-barrier, and at the tail of a serial loop whose next iteration would. Two accesses need none when the same thread makes them: both by
+barrier, before the loop that it stands in where that saves one in every iteration, and at the tail of a serial loop whose next iteration
+would. Two accesses need none when the same thread makes them: both by
 thread 0, or by nests of the same lanes, each at an element of its own.
 """
 
@@ -55,6 +56,11 @@ def with_barriers(body: Body, buffers: Mapping[str, Buffer]) -> tuple[Stmt | Bar
     return _Derivation(dict(buffers)).body(body, NONE)[0]
 
 
+def _count(body: tuple[Stmt | Barrier, ...]) -> int:
+    """Barriers in a body, however deep."""
+    return sum(1 if isinstance(s, Barrier) else _count(s.body) if isinstance(s, (For, If)) else 0 for s in body)
+
+
 class _Derivation:
     def __init__(self, buffers: dict[str, Buffer]):
         self.buffers = buffers
@@ -87,12 +93,21 @@ class _Derivation:
         head = frozenset(self._reads(s))
         before = any(t.meets(p) for t in head for p in pending)
         pending = head if before else pending | head
+        inside, after = self.around(s, head, pending)
+        if not before and isinstance(s, For) and _count(inside):
+            rested, rested_after = self.around(s, head, head)
+            if _count(rested) < _count(inside):  # one before the loop rather than one in every iteration
+                before, pending, inside, after = True, head, rested, rested_after
+        return before, cast(Stmt, replace(s, body=inside)), pending | after
+
+    def around(self, s: For | If, head: Touches, pending: Touches) -> tuple[tuple[Stmt | Barrier, ...], Touches]:
+        """The body of a loop or condition, and what it leaves; in a loop, also what an iteration leaves to the next."""
         inside, after = self.body(s.body, pending)
         if isinstance(s, For):
             again, _ = self.body(s.body, after | head)
             if again != inside:
                 inside, after = (*inside, Barrier()), NONE
-        return before, cast(Stmt, replace(s, body=inside)), pending | after
+        return inside, after
 
     def _reads(self, s: For | If) -> Iterator[_Touch]:
         """What bounds and conditions read."""

@@ -1,15 +1,15 @@
 """Default schedules for a GPU: a naive program and its class go in, a schedule script comes out. Each rule says when it applies and why.
 
 Two shapes cover most kernels: *points*, a thread for each point of the parallel axes, and *rows*, a block for each point whose threads run
-along the rows inside. Contractions and convolutions have rules of their own (`sketch_gpu_contract`).
+along the rows inside. Contractions and convolutions have rules of their own (`sketch_gpu_contract`, `sketch_gpu_mma`).
 
 Decisions that a measurement may overrule, by name: `rows` (1: blocks run rows, 0: a thread a point), `threads`, `vectors` (elements that a
-thread of a pointwise kernel has side by side), and those of `sketch_gpu_contract`.
+thread of a pointwise kernel has side by side), and those of the other two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ..ir.expr import Expr, as_int
 from ..ir.kernel import Alloc, Body, Buffer, For, If, Program, Reduce, Store, statements
@@ -19,13 +19,17 @@ from ..ir.types import BYTES
 from ..ir.verify import verify
 from .draft import Draft, nest_of
 from .sketch import contiguity
-from .sketch_gpu_contract import RULES
+from .sketch_gpu_contract import contract, convolution
+from .sketch_gpu_mma import tensor_cores
 
 SHARED_BYTES = 96 << 10
 """Rows of a block up to this size are kept in shared memory (an A100 has 164 KiB for the blocks of a multiprocessor, an H100 228)."""
 
 SHORT_ROW = 32
 """Rows shorter than a warp leave its lanes idle: a thread a point does better."""
+
+RULES: dict[str, tuple[Callable[[Draft], bool], ...]] = {"contract": (tensor_cores, contract), "conv": (convolution,)}
+"""Class -> rules of its own, tried in order before those for every class."""
 
 ENOUGH_THREADS = 128
 WIDE_ROW = 256

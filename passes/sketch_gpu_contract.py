@@ -1,5 +1,5 @@
 """Default GPU schedules of contractions and convolutions: a tile of the output a block, staged through shared memory, a part of it in the
-registers of each thread.
+registers of each thread. What tensor cores do is in `sketch_gpu_mma`.
 
 for tiles of i, j: acc[it, jt, ir, jr] = 0; for k0: As, Bs = tiles of A, B; acc += As * Bs; C = epilogue(acc).
 
@@ -8,7 +8,7 @@ Decisions: `tile` (rows and columns of a block's tile), `depth` (of the staged t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..ir.expr import Load, as_int, loads, names
@@ -33,10 +33,10 @@ def contraction_axes(draft: Draft) -> Contraction | None:
     """The program as a contraction; None for what has no two long dims or is no product of two loads."""
     if len(draft.program.body) != 1 or not isinstance(draft.program.body[0], For):
         return None
-    axes, depth, operands = _parallel_axes(draft), _reduction_axes(draft), _operands(draft)
+    axes, depth, operands = parallel_axes(draft), reduction_axes(draft), product_operands(draft)
     if len(axes) < 2 or not depth or operands is None:
         return None
-    most = min(_extent(axes[-1]), _extent(axes[-2]))
+    most = min(extent(axes[-1]), extent(axes[-2]))
     return Contraction([x.axis for x in axes], depth, operands, most) if most >= SIDE else None
 
 
@@ -77,7 +77,7 @@ def _tile(draft: Draft, batch: list[str], i: str, j: str, depth: list[str], oper
 def convolution(draft: Draft) -> bool:
     """A thread for each position in space, some output channels of it in registers: a load of the input serves them all, and a warp reads
     the weights as one."""
-    axes = _parallel_axes(draft)
+    axes = parallel_axes(draft)
     if len(axes) < 3:
         return False
     channels = axes[1].axis
@@ -112,7 +112,7 @@ def _channels(draft: Draft, channels: For) -> int:
 
 def _least(draft: Draft, axis: str) -> int:
     """The least extent of the loops of that name (the phases of a transposed convolution differ by one)."""
-    return min(_extent(x) for x in draft.loops() if x.axis == axis)
+    return min(extent(x) for x in draft.loops() if x.axis == axis)
 
 
 def _stage(draft: Draft, load: Load, tiles: dict[str, tuple[str, str]], k: str) -> None:
@@ -126,10 +126,7 @@ def _stage(draft: Draft, load: Load, tiles: dict[str, tuple[str, str]], k: str) 
     name = f"{load.buffer}_s"
     if not draft.attempt(f"stage({load.buffer}, {k}0, ({', '.join(by)}), shared, {name})"):
         return
-    spare = [draft.fresh(f"{name}_{a}") for a in by]
-    for old, new in zip(by, spare):
-        number = next(n for n, loop in enumerate(x for x in draft.loops() if x.axis == old) if _fills(loop, name))
-        draft.step(f"rename({old}, {new}, {number})")
+    spare = own_fill_axes(draft, name, by)
     for r, _ in tiles.values():
         if r in by:
             at = by.index(r)
@@ -140,6 +137,15 @@ def _stage(draft: Draft, load: Load, tiles: dict[str, tuple[str, str]], k: str) 
     draft.attempt(*(f"bind({a}, lanes)" for a in reversed(spare)))
 
 
+def own_fill_axes(draft: Draft, name: str, by: list[str]) -> list[str]:
+    """The loops that fill a staged tile get names of their own, which come out, so that they can be bound alone."""
+    spare = [draft.fresh(f"{name}_{a}") for a in by]
+    for old, new in zip(by, spare):
+        number = next(n for n, loop in enumerate(x for x in draft.loops() if x.axis == old) if _fills(loop, name))
+        draft.step(f"rename({old}, {new}, {number})")
+    return spare
+
+
 def _fills(loop: For, name: str) -> bool:
     """The loop does nothing but fill the buffer."""
     inside = list(statements((loop,)))
@@ -147,23 +153,25 @@ def _fills(loop: For, name: str) -> bool:
     return len(stores) == 1 and getattr(stores[0], "buffer", None) == name
 
 
-def _extent(loop: For) -> int:
+def extent(loop: For) -> int:
+    """Iterations; a dim counts as long."""
     return as_int(loop.hi) or 1 << 20
 
 
-def _parallel_axes(draft: Draft) -> list[For]:
+def parallel_axes(draft: Draft) -> list[For]:
+    """The loops of the first nest outside every reduction."""
     return [loop for loop in nest_of(draft.program.body[:1]) if not any(isinstance(s, Reduce) for s in loop.body)]
 
 
-def _reduction_axes(draft: Draft) -> list[str]:
+def reduction_axes(draft: Draft) -> list[str]:
     """The loops of the first reduction in the body, outermost first."""
-    axes = _parallel_axes(draft)
+    axes = parallel_axes(draft)
     first = next((s for s in axes[-1].body if isinstance(s, For)), None) if axes else None
     nest = nest_of((first,)) if first is not None else []
     return [loop.axis for loop in nest] if nest and any(isinstance(s, Reduce) for s in nest[-1].body) else []
 
 
-def _operands(draft: Draft) -> list[Load] | None:
+def product_operands(draft: Draft) -> list[Load] | None:
     """The loads of the product, each of a buffer of its own; None for a reduction that is no product of loads."""
     reduce = next(_reduces(draft.program.body), None)
     found = list(dict.fromkeys(loads(reduce.values[0]))) if reduce is not None and reduce.monoid == "add" else []
@@ -183,7 +191,3 @@ def _accumulators(draft: Draft) -> list[str]:
         if isinstance(s, If):
             out.update((t.buffer, None) for r in _reduces(s.body) for t in r.targets)
     return list(out)
-
-
-RULES: dict[str, tuple[Callable[[Draft], bool], ...]] = {"contract": (contract,), "conv": (convolution,)}
-"""Class -> rules of its own, tried in order before those of `sketch_gpu`."""

@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from ...ir.dependence import crossed
 from ...ir.expr import Const, Expr, Op, Var, add, mul
+from ...ir.intrinsic import inline_calls
 from ...ir.kernel import Buffer, For, Program
 from ...ir.scope import scopes
 from ...ir.text import print_program
@@ -77,8 +78,8 @@ class _Same:
 
 @lru_cache(maxsize=64)
 def _plan(key: _Same, lanes: int) -> tuple[Program, Layout]:
-    """The expanded program and where its buffers live; asked for by every function of this file."""
-    expanded = expand(key.program, lanes)
+    """The expanded program, operations that a CPU lacks written out, and where its buffers live; asked for by every function of this file."""
+    expanded = expand(inline_calls(key.program, "c++"), lanes)
     return expanded, layout(expanded, lanes)
 
 

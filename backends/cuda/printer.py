@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from ...ir.dependence import crossed
 from ...ir.expr import ONE, Const, Expr, Var, add, as_int, bounds, floordiv, mod, mul, names
-from ...ir.intrinsic import INTRINSICS, inline_calls
+from ...ir.intrinsic import inline_calls
 from ...ir.kernel import Alloc, Body, Buffer, Call, For, Program, expressions, statements, writes
 from ...ir.scope import Scope
 from ...ir.text import print_program
@@ -25,6 +25,7 @@ from .codegen.block import ALIGN, Block
 from .codegen.functions import Functions
 from .codegen.positions import Positions
 from .codegen.values import STORAGE, Home
+from .codegen.warps import lanes_of_warps
 from .codegen.writer import LIBRARY, RESERVED
 from .launches import (
     Launch,
@@ -52,7 +53,7 @@ def print_cuda(program: Program, functions: Functions | None = None) -> CudaProg
     """The CUDA of a scheduled program. Raises UnsupportedOnGpu."""
     functions = functions or Functions()
     refuse_variants(program)
-    program = _known_calls(program)
+    program = lanes_of_warps(inline_calls(program, "cuda"))
     plan = plan_launches(normalised(program), program.name)
     kernels: list[CudaKernel] = []
     launches: list[CudaLaunch] = []
@@ -65,12 +66,6 @@ def print_cuda(program: Program, functions: Functions | None = None) -> CudaProg
     buffers = [CudaBuffer(b.name, b.dtype, b.shape, _role(program, b.name)) for b in program.params]
     buffers += [CudaBuffer(b.name, b.dtype, b.shape, "temp") for b in (*plan.temps, *workspaces)]
     return CudaProgram(program.name, program.dims, tuple(buffers), tuple(kernels), tuple(launches), tuple(functions.needed.values()))
-
-
-def _known_calls(program: Program) -> Program:
-    """The program with intrinsics that have no CUDA code written out."""
-    calls = {s.intrinsic for s in statements(program.body) if isinstance(s, Call)}
-    return inline_calls(program) if any(INTRINSICS[c].code("cuda") is None for c in calls) else program
 
 
 def _role(program: Program, name: str) -> str:
@@ -186,6 +181,7 @@ class _Kernel:
             shared is None or shared > STATIC_SHARED, spaces, scope,
         )  # fmt: skip
         block.blocks = self.launch.blocks
+        block.in_pairs = frozenset(x.buffer for s in statements(body) if isinstance(s, Call) for x in s.operands[1:])
         for d in self.program.dims:
             block.ranges[d.name] = (d.lo, d.hi)
         for b in params:

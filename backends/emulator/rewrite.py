@@ -1,7 +1,7 @@
 """CUDA text to C++ text for the emulator's header, line by line the same.
 
 Comes in: CUDA source. Goes out: C++ in which a kernel keeps its body as a lambda over the thread's place, a launch
-`k<<<g, b>>>(x)` is `k(x), ::wl::launch({g, b})`, and `extern __shared__` arrays are pointers; and, per kernel, whether
+`k<<<g, b>>>(x)` is `k(x), ::wl::launch({g, b})`, inline PTX is calls of the header, and `extern __shared__` arrays are pointers; and, per kernel, whether
 its threads wait for one another and whether its blocks have an order.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .inline_asm import ASM, rewrite_asm
 from .tokens import Code, UnreadableCuda
 
 
@@ -18,7 +19,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 # Names whose mention means that threads wait for one another (or see one another's progress).
-WAITING = _words("""
+WAITING = ASM | _words("""
     __syncthreads __syncthreads_and __syncthreads_or __syncthreads_count __syncwarp __barrier_sync __activemask
     __shfl __shfl_up __shfl_down __shfl_xor __shfl_sync __shfl_up_sync __shfl_down_sync __shfl_xor_sync
     __ballot_sync __any_sync __all_sync __uni_sync __match_any_sync __match_all_sync __reduce_add_sync __reduce_min_sync
@@ -62,6 +63,7 @@ class Rewritten:
     kernels: tuple[KernelText, ...]
     device_index: bool
     volatile: bool
+    tensor: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def rewrite(source: str, *, swap_device: bool = False) -> Rewritten:
     waiting, ordering = _closure(code, bodies, WAITING), _closure(code, bodies, ORDERING)
     texts = tuple(_describe(code, k, waiting, ordering) for k in kernels)
     device_index = _places_outside(code, kernels)
+    tensor = rewrite_asm(code)
     for kernel, text in zip(kernels, texts):
         _rewrite_kernel(code, kernel, text)
     functions = [(b.start, b.stop) for b in bodies] + [(k.body, k.end) for k in kernels]
@@ -87,7 +90,7 @@ def rewrite(source: str, *, swap_device: bool = False) -> Rewritten:
         _let_others_read(code, functions)
     for i in range(len(code.at)):
         _rewrite_token(code, i, functions, swap_device)
-    return Rewritten(code.joined(), texts, device_index, volatile)
+    return Rewritten(code.joined(), texts, device_index, volatile, tensor)
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,8 @@ def unit_flags(rewritten: Rewritten) -> tuple[str, ...]:
 
 
 def unit_defines(rewritten: Rewritten) -> str:
-    return "#define WL_DEVICE_INDEX 1\n" if rewritten.device_index else ""
+    index = "#define WL_DEVICE_INDEX 1\n" if rewritten.device_index else ""
+    return index + ("#define WL_TENSOR 1\n" if rewritten.tensor else "")
 
 
 def _known_kernel(name: str, rewritten: Rewritten) -> None:

@@ -92,8 +92,15 @@ class Tensorize(Step):
                                     for q in serial(4):
                                         c[j] += i32(a[q])*i32(b[j, q])
 
-    The loops stand in the order of the intrinsic's meaning, and each operand is dense: its small array lies on trailing dims. Of several
-    nests over these axes, those that fit are replaced.
+    tensorize((g, t, h, p, k), mma_m16n8k16_f16)
+        for w in lanes(2):                                ->   for w in lanes(2):
+            for g in lanes(8): for t in lanes(4):                  mma_m16n8k16_f16(acc[w, 0, 0, 0, 0], A_s[w*16, 0], B_s[0, 0])
+                for h: for p: for k in serial(16):
+                    acc[w, g, t, h, p] += f32(A_s[w*16 + h*8 + g, k]) * f32(B_s[t*2 + p, k])
+
+    The loops stand in the order of the intrinsic's meaning, lanes where it has lanes, and each operand is dense: its small array lies on
+    trailing dims. An operation of a warp takes tiles in shared memory, and what lanes own. Of several nests over these axes, those that fit
+    are replaced.
     """
 
     axes: tuple[str, ...]
@@ -132,8 +139,20 @@ class Tensorize(Step):
         mine = [(extent(x), x.lo) for x in loops]
         if [(extent(x), x.lo) for x in loops_of(wanted)] != mine:
             raise refuse(p, loops[0], f"the extents differ from those of {known.name}")
+        for own in loops[: len(known.lanes)]:
+            if own.kind != "lanes":
+                raise refuse(p, own, f"`{own.axis}` is not bound to lanes: {known.name} is an operation of a warp", f"bind({own.axis}, lanes)")
+        reasons: list[IllegalStep] = []
+        for ordered in _orders(core):
+            try:
+                return self._operands(p, known, loops, ordered, body[0])
+            except IllegalStep as e:
+                reasons.append(e)
+        raise reasons[0]
+
+    def _operands(self, p: Program, known: Intrinsic, loops: list[For], core: Stmt, wanted: Stmt) -> Call:
         bound: dict[str, Load] = {}
-        if not _match_statement(body[0], core, bound):
+        if not _match_statement(wanted, core, bound):
             raise refuse(p, core, f"this is not the statement of {known.name}")
         start = {x.axis: ZERO for x in loops}
         call = Call(known.name, tuple(_at(bound[b.name], start) for b in known.meaning.params))
@@ -159,6 +178,14 @@ def _folded(core: Stmt, scope: Scope, loops: list[For]) -> Stmt:
 
 def _at(place: Load, axes: dict[str, Const]) -> Load:
     return Load(place.buffer, tuple(simplify(substitute(i, axes)) for i in place.index))
+
+
+def _orders(core: Stmt) -> list[Stmt]:
+    """The statement, and the one with the factors of its product exchanged."""
+    if not (isinstance(core, Reduce) and isinstance(core.values[0], Op) and core.values[0].name == "*"):
+        return [core]
+    value = core.values[0]
+    return [core, replace(core, values=(Op("*", value.args[::-1]), *core.values[1:]))]
 
 
 def _match_statement(want: Stmt, got: Stmt, bound: dict[str, Load]) -> bool:

@@ -110,3 +110,26 @@ for j in lanes(64):
 for k in lanes(32):
     y[i, k] = x[i, 63 - k]
 """)) == "y | y"
+
+
+def test_one_before_a_loop_rather_than_one_in_every_iteration():
+    assert shown(body("""
+s: shared.f32[64]
+for j in lanes(64):
+    s[j] = x[i, j]
+for r in serial(4):
+    for k in lanes(64):
+        y[i, k] = s[63 - k] * f32(r)
+""")) == "s | [y]"
+
+
+def test_the_barriers_of_a_tile_loop_stand_in_it():
+    assert shown(body("""
+s: shared.f32[64]
+for t in serial(4):
+    for j in lanes(64):
+        s[j] = x[t, j]
+    for r in serial(4):
+        for k in lanes(64):
+            y[i, k] = s[63 - k] * f32(r)
+""")) == "[s | [y] |]"

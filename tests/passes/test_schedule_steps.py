@@ -105,6 +105,16 @@ def cumsum(M: dim, N: dim, x: f32[M, N], y: f32[M, N]):
         for j in serial(N):
             y[i, j] = scan(add, s[0], x[i, j])
 """,
+    "half": """
+def half(A: f16[40, 24], B: f16[20, 24], C: f32[40, 20]):
+    for i in serial(40):
+        for j in serial(20):
+            acc: local.f32[1]
+            acc[0] = 0
+            for k in serial(24):
+                acc[0] += f32(B[j, k]) * f32(A[i, k])
+            C[i, j] = acc[0]
+""",
     "gemm_i8": """
 def gemm_i8(M: dim, N: dim, K: dim, A: u8[M, K * 4], B: i8[K * 4, N * 16], C: i32[M, N * 16]):
     for i in serial(M):
@@ -117,6 +127,13 @@ def gemm_i8(M: dim, N: dim, K: dim, A: u8[M, K * 4], B: i8[K * 4, N * 16], C: i3
 """,
 }  # fmt: skip
 PROGRAMS = {name: parse_program(text) for name, text in NAIVE.items()}
+
+# the tile 16 x 8 x 16 of a warp, both sides staged along the reduction; rows and columns of the lanes are ig, jt
+WARP = (
+    "split(i, 16); split(j, 8); reorder(i0, j0, i1, j1); split(i1, 8, ih, ig); split(j1, 2, jt, jp); reorder(ig, jt, ih, jp); split(k, 16); "
+    "expand(ig, jt, ih, jp); reorder(ig, jt, ih, jp, k1); stage(A, k0, (ih, ig, k1), shared); stage(B, k0, (jt, jp, k1), shared); unguard(acc); "
+    "merge(A_s, 0); merge(B_s, 0)"
+)
 
 GOOD = {
     "split_guard": ("scale", "split(j, 8)"),
@@ -156,6 +173,7 @@ GOOD = {
     "inline": ("chain", "inline(t)"),
     "online": ("softmax", "online(j, k)"),
     "tensorize": ("gemm_i8", "split(j, 16); split(k, 4); expand(j1); reorder(k0, j1, k1); stage(B, at=root, by=(j0, k0, j1, k1)); tensorize((j1, k1), vnni16)"),
+    "tensorize_warp": ("half", f"{WARP}; bind(ig, lanes); bind(jt, lanes); tensorize((ig, jt, ih, jp, k1), mma_m16n8k16_f16)"),
     "pipeline": ("linear", "split(j, 8); expand(j1); split(k, 4); stage(B, at=k0, by=(k1, j1), space=shared); pipeline(k0, B_s)"),
     "merge": ("linear", "split(j, 8); expand(j1); split(k, 4); stage(B, at=k0, by=(k1, j1), space=shared); merge(B_s, 0)"),
     "when": ("scale", "when(M, 1, 4); when(M, 6, 8); bind(i, block); when(M, 4, 6); when(M, 8); split(i, 4, tail=cut)"),
@@ -169,7 +187,7 @@ GOOD = {
 
 def data(program, sizes, seed=0):
     rng = np.random.default_rng(seed)
-    kinds = {"f32": np.float32, "u8": np.uint8, "i8": np.int8}
+    kinds = {"f32": np.float32, "f16": np.float16, "u8": np.uint8, "i8": np.int8}
     written = program.written()
     return {
         b.name: rng.integers(0, 5, shape_of(b, sizes)).astype(kinds[b.dtype]) for b in program.params if b.name not in written
@@ -251,6 +269,10 @@ ILLEGAL = [
     ("columns", "online(j, k)", "not the same for all"),
     ("softmax", "online(k, j)", "not a maximum loop and a sum"),
     ("gemm_i8", "expand(j); tensorize((k, j), vnni16)", "extents differ"),
+    ("half", f"{WARP}; tensorize((ig, jt, ih, jp, k1), mma_m16n8k16_f16)", "`ig` is not bound to lanes"),
+    ("half", f"{WARP}; bind(ig, lanes); bind(jt, lanes); tensorize((ig, jt, ih, jp, k1), mma_m16n8k16_bf16)", "takes bf16 for `a`, not `B_s`"),
+    ("half", f"{WARP}; set_space(A_s, scratch); bind(ig, lanes); bind(jt, lanes); tensorize((ig, jt, ih, jp, k1), mma_m16n8k16_f16)", "takes a shared.f16[8, 16] for `b`, not `A_s`"),
+    ("half", f"{WARP}; bind(ig, lanes); bind(jt, lanes); set_space(acc, shared); tensorize((ig, jt, ih, jp, k1), mma_m16n8k16_f16)", "local.f32[[8, 4], 2, 2] for `c`, not `acc`"),
     ("linear", "pipeline(k, acc)", "not allocated in the body"),
     ("rows", "pipeline(i, s)", "not filled by one statement"),
     ("gemm_i8", "tensorize(k, vnni99)", "not an intrinsic"),

@@ -46,6 +46,7 @@ class Block(Folds, Thread):
         super().__init__(functions, taken, wide, atomic, written)
         self.threads, self.dynamic, self.workspaces = threads, dynamic, workspaces
         self.scope = scope
+        self.in_pairs: frozenset[str] = frozenset()  # buffers that an operation of a warp reads, several elements at a time
         self.shared_bytes: Expr | int = 0
         self.lane_ranges: dict[str, tuple[int | None, int | None]] = {}
         self.lane_names: dict[tuple[str, str], str] = {}  # (axis, what it is of the thread's number) -> variable
@@ -161,7 +162,8 @@ class Block(Folds, Thread):
         else:
             self.homes[b.name] = Home("array", b)
             dims = "".join(f"[{as_int(d)}]" for d in b.shape) or "[1]"
-            self.line(f"__shared__ {STORAGE[b.dtype]} {self.name(b.name)}{dims};")
+            aligned = f"__align__({ALIGN}) " if b.name in self.in_pairs else ""
+            self.line(f"__shared__ {aligned}{STORAGE[b.dtype]} {self.name(b.name)}{dims};")
 
     def _elements(self, b: Buffer) -> Value:
         out: Expr = ONE

@@ -110,6 +110,26 @@ __device__ __forceinline__ void atomic_min(float* address, float value) {
 }
 
 
+_WARP_PRODUCT = """
+// On the tensor cores of a warp, c (16 x 8) += a (16 x 16) * b (16 x 8), where the columns of b lie in memory as rows. Lane 4g + t passes where
+// element 2t of row g begins in a and in b; its c has columns 2t and 2t + 1 of row g, then of row g + 8.
+__device__ __forceinline__ void {name}(float* c, const {half}* a, int a_row, const {half}* b) {{
+    const unsigned* a_top = reinterpret_cast<const unsigned*>(a);
+    const unsigned* a_bottom = reinterpret_cast<const unsigned*>(a + 8 * a_row);
+    const unsigned* b_pairs = reinterpret_cast<const unsigned*>(b);
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.{dtype}.{dtype}.f32 {{%0, %1, %2, %3}}, {{%4, %5, %6, %7}}, {{%8, %9}}, {{%0, %1, %2, %3}};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a_top[0]), "r"(a_bottom[0]), "r"(a_top[4]), "r"(a_bottom[4]), "r"(b_pairs[0]), "r"(b_pairs[4]));
+}}
+"""
+
+_TEXTS |= {
+    f"mma_m16n8k16_{dtype}": _WARP_PRODUCT.format(name=f"mma_m16n8k16_{dtype}", dtype=dtype, half=half)
+    for dtype, half in (("f16", "__half"), ("bf16", "__nv_bfloat16"))
+}
+
+
 class Functions:
     """The functions that a translation unit needs, in the order in which they were first asked for."""
 

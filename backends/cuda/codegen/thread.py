@@ -140,8 +140,11 @@ class Thread(Values):
         self.line(f"{self.element(place.buffer, place.index)} = {self.stored(v, place.buffer)};")
 
     def intrinsic(self, s: Call) -> None:
+        """The code of an intrinsic; `{1_row}` is the distance between the rows of an operand."""
+        self.functions.need(s.intrinsic)
         code = INTRINSICS[s.intrinsic].code("cuda") or ""
-        self.line(code.format(*(f"&{self.element(o.buffer, o.index)}" for o in s.operands)))
+        rows = {f"{k}_row": self.index(self.homes[o.buffer].buffer.shape[-1]).text for k, o in enumerate(s.operands)}
+        self.line(code.format(*(f"&{self.element(o.buffer, o.index)}" for o in s.operands), **rows))
 
     def head(self, s: For) -> str:
         axis = self.name(s.axis)

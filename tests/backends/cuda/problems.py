@@ -54,6 +54,12 @@ CASES = {
     "cross_entropy": (lambda: nn.CrossEntropyLoss(), lambda: [torch.randn(300, 17), torch.randint(0, 17, (300,))]),
     "half": (lambda: F(lambda x, y: torch.tanh(x) + y), lambda: [torch.randn(9, 130).half(), torch.randn(9, 130).half()]),
     "bfloat16_matmul": (lambda: F(torch.matmul), lambda: [torch.randn(70, 40).bfloat16(), torch.randn(40, 66).bfloat16()]),
+    "half_linear_relu": (lambda: nn.Sequential(nn.Linear(45, 70), nn.ReLU()).half(), lambda: [torch.randn(67, 45).half()]),
+    "half_batched_matmul": (lambda: F(torch.matmul), lambda: [torch.randn(2, 70, 33).half(), torch.randn(2, 33, 66).half()]),
+    "half_transposed_product": (lambda: F(lambda a, b: (a.T @ b).T.contiguous()), lambda: [torch.randn(41, 69).half(), torch.randn(41, 97).half()]),
+    "half_heads": (
+        lambda: F(lambda p, v: torch.einsum("bhst,bthd->bshd", p, v)), lambda: [torch.randn(1, 3, 40, 35).half(), torch.randn(1, 35, 3, 64).half()],
+    ),
     "integers": (lambda: F(lambda x: (x // 3) * 2 + x % 5), lambda: [torch.randint(-50, 50, (7, 45))]),
     "gather": (lambda: nn.Embedding(20, 33), lambda: [torch.randint(0, 20, (5, 7))]),
 }  # fmt: skip

@@ -7,7 +7,7 @@ import warploom
 from problems import CASES, case
 from warploom.backends.cuda.nvrtc import ARCHITECTURES, available, compile_cubin
 
-QUICK = ("wide_pointwise", "nan", "layer_norm", "sum", "argmax", "cumsum", "fold_beside_scan", "matmul", "conv2d", "conv_transpose", "bfloat16_matmul", "integers")
+QUICK = ("wide_pointwise", "nan", "layer_norm", "sum", "argmax", "cumsum", "fold_beside_scan", "matmul", "conv2d", "conv_transpose", "bfloat16_matmul", "half_linear_relu", "integers")
 
 
 def _check(name):

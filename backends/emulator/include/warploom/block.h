@@ -16,7 +16,7 @@ constexpr size_t kMaxSlot = 32;
 constexpr unsigned kSpinRounds = 500000;  // so often may all threads retry in vain
 
 enum class Wait : unsigned char { none, barrier, warp, converge, step };
-enum class Vote : unsigned char { none, ballot, match_any, match_all, barrier_and, barrier_or, barrier_count };
+enum class Vote : unsigned char { none, ballot, match_any, match_all, barrier_and, barrier_or, barrier_count, together };
 
 // What a thread asks of its warp (or, for the barrier votes, of its block) and, once resumed, what it got.
 struct Request {
@@ -27,6 +27,8 @@ struct Request {
   unsigned predicate = 0;
   unsigned result = 0;
   const void* site = nullptr;
+  void (*run)(void**) = nullptr;  // `together`: what all lanes do at once, with what each of them brought
+  void* mine = nullptr;
   alignas(16) unsigned char value[kMaxSlot];
   alignas(16) unsigned char got[kMaxSlot];
 };
@@ -286,9 +288,24 @@ WL_CALL inline void resolve_match(Thread* lanes, unsigned group, Request& r) {
   r.result = r.vote == Vote::match_any ? same : (same == group ? group : 0);
 }
 
+WL_CALL inline void resolve_together(Worker& w, Thread* lanes, unsigned group) {
+  void* brought[kWarp];
+  unsigned alike = 0;
+  for (unsigned lane = 0; lane < kWarp; ++lane) {
+    const Request& r = lanes[lane].request;
+    brought[lane] = r.mine;
+    alike += group >> lane & 1 && r.source < 0 && r.vote == Vote::together && r.run == lanes[0].request.run;
+  }
+  if (alike == kWarp) return lanes[0].request.run(brought);
+  w.failure.message = std::string("an operation of a whole warp in kernel ") + w.kernel + " is not reached by all of its 32 lanes";
+  w.failed = true;
+  leave_block(w);
+}
+
 WL_QUIET inline void resolve_group(Worker& w, unsigned warp, unsigned group) {
   Thread* lanes = w.thread + warp * kWarp;
   unsigned ballot = 0;
+  bool all_at_once = false;
   for (unsigned rest = group; rest; rest &= rest - 1) {
     unsigned lane = __builtin_ctz(rest);
     ballot |= (lanes[lane].request.predicate != 0) << lane;
@@ -302,10 +319,13 @@ WL_QUIET inline void resolve_group(Worker& w, unsigned warp, unsigned group) {
       if (r.bytes > kMaxSlot / 2) std::memcpy(r.got + kMaxSlot / 2, lanes[from].request.value + kMaxSlot / 2, kMaxSlot / 2);
     } else if (r.vote == Vote::ballot) {
       r.result = ballot;
+    } else if (r.vote == Vote::together) {
+      all_at_once = true;
     } else if (r.vote != Vote::none) {
       resolve_match(lanes, group, r);
     }
   }
+  if (all_at_once) resolve_together(w, lanes, group);
   w.at_warp[warp] &= ~group;
   WL_HOOK(wl_check_warp_release(&w, warp, group));
   make_ready(w, warp, group);

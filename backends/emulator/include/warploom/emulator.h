@@ -21,3 +21,6 @@
 #include "device_io.h"
 #include "arguments.h"
 #include "qualifiers.h"
+#ifdef WL_TENSOR
+#include "tensor.h"
+#endif
