@@ -24,8 +24,9 @@ WAITING = ASM | _words("""
     __shfl __shfl_up __shfl_down __shfl_xor __shfl_sync __shfl_up_sync __shfl_down_sync __shfl_xor_sync
     __ballot_sync __any_sync __all_sync __uni_sync __match_any_sync __match_all_sync __reduce_add_sync __reduce_min_sync
     __reduce_max_sync __reduce_and_sync __reduce_or_sync __reduce_xor_sync cooperative_groups cub volatile
-    this_thread_block tiled_partition coalesced_threads this_grid BlockReduce BlockScan WarpReduce WarpScan
-    atomicCAS atomicExch __nanosleep assert __trap
+    this_thread_block tiled_partition coalesced_threads this_grid BlockReduce BlockScan WarpReduce WarpScan wmma
+    load_matrix_sync store_matrix_sync mma_sync
+    atomicCAS atomicExch __nanosleep assert __trap arrive arrive_and_wait consumer_wait producer_acquire
 """)
 # Names whose mention means that blocks are run in order, one after the other.
 ORDERING = _words("""

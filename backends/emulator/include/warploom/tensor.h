@@ -85,7 +85,7 @@ WL_CALL void mma(std::array<uint32_t*, D> d, std::array<uint32_t, A> a, std::arr
 // What inline PTX reads and writes: the bits of its operands.
 template <class To, class From>
 inline To take(From from) {
-  if constexpr (std::is_integral_v<From> || std::is_enum_v<From>) return static_cast<To>(from);
+  if constexpr (std::is_integral_v<To> && (std::is_integral_v<From> || std::is_enum_v<From>)) return static_cast<To>(from);
   else {
     static_assert(sizeof(To) == sizeof(From), "an operand as wide as its register");
     return reinterpret<To>(from);
