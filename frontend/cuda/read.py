@@ -17,6 +17,7 @@ from ...ir.diagnostic import Place, WarploomError
 from . import tree as t
 from .lambdas import own_names
 from .macros import expanded
+from .ranges import counted
 
 
 class UnsupportedCuda(WarploomError):
@@ -45,6 +46,7 @@ _LESS = re.compile(rb"(?<=[\w)\]])(\s*)<(?![<=])(?=[^<>;{}]*(?:;|&&|\|\||\?))")
 _PRAGMA = re.compile(rb'^[ \t]*#[ \t]*pragma\b[^\n]*|\b_Pragma\s*\(\s*"[^"\n]*"\s*\)', re.M)
 _LAMBDA_MARKS = re.compile(rb"(?<=\])\s*(?:__(?:host|device|forceinline)__\s*)+(?=[({])")
 _ALIGNED = re.compile(rb"(?<=__shared__)\s+(?:__align__|alignas)\s*\((?:[^()]|\([^()]*\))*\)|\b(?:__align__|alignas)\s*\((?:[^()]|\([^()]*\))*\)(?=\s+(?:extern\s+|static\s+)?__shared__)")
+SILENT_ASM = re.compile(r'\basm\s*(?:volatile\s*)?\(\s*""\s*(?=[:)])')  # a word to the compiler alone
 _QUALIFIERS = ("type_qualifier", "storage_class_specifier")
 
 
@@ -52,6 +54,7 @@ class _Reader:
     def __init__(self, source: str, host: bool = False):
         self.source, self.host = source, host
         self.bytes = source.encode()
+        self.extents: dict[str, t.Expr] = {}  # of arrays declared so far, the outermost
         self.root = _parser().parse(unambiguous(self.bytes)).root_node
 
     def file(self) -> t.CudaFile:
@@ -220,6 +223,8 @@ class _Reader:
 
     def _expression_statement(self, n: Any, line: int) -> list[t.Stmt]:
         inner = [c for c in n.named_children if c.type != "comment"]
+        if inner and inner[0].type == "gnu_asm_expression" and SILENT_ASM.match(self.text(inner[0])):
+            return []
         return [_declared(t.Evaluate(self.expression(inner[0]), line))] if inner else []
 
     def _compound_statement(self, n: Any, line: int) -> list[t.Stmt]:
@@ -257,6 +262,24 @@ class _Reader:
             )
         ]
 
+    def _for_range_loop(self, n: Any, line: int) -> list[t.Stmt]:
+        """Over an array whose extent is known, or the values of a list."""
+        right = n.child_by_field_name("right")
+        name, mark, _ = self.declared(n.child_by_field_name("declarator"))
+        words = tuple(self.text(c) for c in n.children if c.type in _QUALIFIERS)
+        item = t.Declare(self.text(n.child_by_field_name("type")), (t.Declarator(name, mark),), words, line)
+        body = self.body(n.child_by_field_name("body"))
+        if right.type == "initializer_list":
+            values = t.unused(f"{name}_of", t.names(body), "")
+            extent = t.Literal(str(_listed_values(right)))
+            made = t.Declare(item.type, (t.Declarator(values, "", (extent,), self.expression(right)),), ("const",), line)
+            return [t.Block((made, counted(item, t.Name(values), extent, body, line)), line)]
+        over = self.expression(right)
+        extent = self.extents.get(over.text) if isinstance(over, t.Name) else None
+        if extent is None:
+            raise self.fail(n, f"a loop over `{self.text(right)[:40]}`, which is no array whose extent is told in the function")
+        return [counted(item, over, extent, body, line)]
+
     def _while_statement(self, n: Any, line: int) -> list[t.Stmt]:
         clause = n.child_by_field_name("condition")
         value = clause.child_by_field_name("value") or clause
@@ -293,7 +316,14 @@ class _Reader:
         words = [self.text(c) for c in n.children if c.type in _QUALIFIERS]
         declared = [c for i, c in enumerate(n.children) if n.field_name_for_child(i) == "declarator"]
         type_ = self.text(n.child_by_field_name("type"))
-        return t.Declare(type_, tuple(self.declarator(c) for c in declared), tuple(words), n.start_point[0] + 1)
+        declarators = tuple(self.declarator(c) for c in declared)
+        for c, d in zip(declared, declarators):
+            self.extents.pop(d.name, None)
+            value = c.child_by_field_name("value") if c.type == "init_declarator" else None
+            listed = _listed_values(value) if value is not None and value.type == "initializer_list" else 0
+            if d.extents and (known := d.extents[0] or (t.Literal(str(listed)) if listed else None)) is not None:
+                self.extents[d.name] = known
+        return t.Declare(type_, declarators, tuple(words), n.start_point[0] + 1)
 
     def declarator(self, n: Any) -> t.Declarator:
         if n.type == "init_declarator":
@@ -538,6 +568,10 @@ def _within(node: Any, kind: str, stop: str = "") -> Iterator[Any]:
         if child.type == kind:
             yield child
         yield from _within(child, kind, stop)
+
+
+def _listed_values(n: Any) -> int:
+    return sum(c.type != "comment" for c in n.named_children)
 
 
 def _declared(s: t.Evaluate) -> t.Stmt:

@@ -432,7 +432,6 @@ def test_other_words_change_nothing(name):
         ("__global__ void k(int* x) {\n  int i = 0;\n  auto f = [=] { x[threadIdx.x] = i; };\n  ++i;\n  f();\n}", "keeps a copy of i, which changes"),
         ("#include <cub/cub.cuh>\n__global__ void k(int* x) {\n  __shared__ cub::BlockReduce<int, 32>::TempStorage s;\n  x[0] = cub::BlockReduce<int, 32>(s).Minimum(1);\n}", "line 4: no rule for BlockReduce::Minimum"),
         ("#include <cub/cub.cuh>\n__global__ void k(int* x) {\n  typedef cub::BlockRadixSort<int, 32, 1> Sort;\n}", "line 3: this part of CUB"),
-        ("__global__ void k(int* x) {\n  x[0] = __match_any_sync(~0u, 1);\n}", "line 2: no rule for __match_any_sync"),
         ("__global__ void k(int* x) {\n  x[0] = x[1] > 0 ? __shfl_sync(~0u, x[2], 0) : 0;\n}", "line 2"),
         ("__global__ void k(int* x) {\n  x[0] = x[1] > 0 && __any_sync(~0u, x[2]);\n}", "line 2"),
         ("#include <cooperative_groups.h>\n__global__ void k(int* x) {\n  cooperative_groups::this_grid().sync();\n}", "line 3: no rule for this_grid"),

@@ -267,10 +267,12 @@ class Assembler:
         return t.Name(self.thread) if self.block.axes else t.Literal("0")
 
     def exchanged(self, kind: str, args: tuple[t.Expr, ...]) -> t.Expr:
-        sent = args[0].base if isinstance(args[0], t.Index) else args[0]
+        sent = _array(args[0])
         mine = self.mine()
         if kind.startswith("shfl"):
             return t.Index(sent, t.Call(t.Name(kind), (mine, *args[1:])))
+        if kind.startswith("warp_match"):
+            return t.Call(t.Name(kind), (sent, _array(args[1]), mine))
         last = self.block.threads() if kind.startswith("block") else mine
         return t.Call(t.Name(kind), (sent, last, *args[1:]))
 
@@ -429,6 +431,11 @@ def _indexed(e: t.Expr) -> tuple[str, int]:
     while isinstance(e, t.Index):
         e, depth = e.base, depth + 1
     return (e.text, depth) if isinstance(e, t.Name) else ("", depth)
+
+
+def _array(e: t.Expr) -> t.Expr:
+    """The array of an element."""
+    return e.base if isinstance(e, t.Index) else e
 
 
 def _address(e: t.Expr) -> t.Expr | None:

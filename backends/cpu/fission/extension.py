@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from ....frontend.cuda import text
 from ....frontend.cuda import tree as t
-from ....frontend.cuda.read import UnsupportedCuda
+from ....frontend.cuda.read import SILENT_ASM, UnsupportedCuda
 from . import spelling
+from .copies import ALIAS as BARRIER_ALIASES
+from .copies import synchronous
 from .cub import ALIASES, uncubbed
 from .groups import ungrouped
 from .kernel import Geometry, KernelCode, kernel_code
@@ -57,7 +59,7 @@ class _Edit:
 
 def refuse_libraries(source: str) -> None:
     """Raises UnsupportedCuda, with its line, for what belongs to a CUDA library."""
-    code = without_comments(source)
+    code = without_comments(SILENT_ASM.sub("(", source))
     for pattern, name in _LIBRARIES.items():
         found = re.search(pattern, code)
         if found:
@@ -78,7 +80,7 @@ def translate(file: t.CudaFile, geometries: dict[str, Geometry] | None = None, *
     """The file as C++ for the CPU. `geometries`: what is known of each kernel's launches; `bare`: kernels are what others call.
     Raises UnsupportedCuda."""
     refuse_libraries(file.source)
-    file = without_shared_structs(uncubbed(ungrouped(file)))
+    file = without_shared_structs(uncubbed(ungrouped(synchronous(file))))
     known = geometries or {}
     codes = {k.name: _code(k, file, known.get(k.name) or geometry_of(k, file), bare) for k in file.kernels}
     edits = [_Edit(k.start, k.stop, codes[k.name].text.rstrip("\n")) for k in file.kernels]
@@ -200,11 +202,16 @@ def _host(body: str) -> str:
     body = without_idle_calls(body)
     body = _PROTOTYPES.sub("", body)
     body = _unqualified(body)
-    body = ALIASES.sub("", body)
-    body = re.sub(r"^[ \t]*(?:using\s+namespace|namespace\s+\w+\s*=|using)\s+cooperative_groups\b[^;]*;[ \t]*\n", "", body, flags=re.M)
+    body = _without_aliases(body)
     head, rest = _split_includes(body)
     needed = stand_ins(rest)
     return head + "\n" + prelude(needed + rest) + ("\n" + needed if needed else "") + rest
+
+
+def _without_aliases(body: str) -> str:
+    """Without other names for what the steps before have written out."""
+    body = BARRIER_ALIASES.sub("", ALIASES.sub("", body))
+    return re.sub(r"^[ \t]*(?:using\s+namespace|namespace\s+\w+\s*=|using)\s+cooperative_groups\b[^;]*;[ \t]*\n", "", body, flags=re.M)
 
 
 def _unqualified(body: str) -> str:
@@ -218,8 +225,7 @@ def file_scope(file: t.CudaFile) -> str:
     edits = [_Edit(f.start, f.stop, "") for f in file.functions] + [_Edit(start, stop, "") for _, start, stop in file.symbols]
     rest = _INCLUDES.sub("", _without_remarks(_apply(file.source, edits)))
     rest = re.sub(r'^[ \t]*#[ \t]*include[ \t]*"[^\n]*\n|^[ \t]*extern\s*"C"\s*(?:;|\{\s*\})|^[ \t]*#[ \t]*pragma once[^\n]*\n', "", rest, flags=re.M)
-    rest = ALIASES.sub("", rest)
-    rest = re.sub(r"^[ \t]*(?:using\s+namespace|namespace\s+\w+\s*=|using)\s+cooperative_groups\b[^;]*;[ \t]*\n", "", rest, flags=re.M)
+    rest = _without_aliases(rest)
     rest = _PROTOTYPES.sub("", _unqualified(rest))
     return re.sub(r"\n\s*\n+", "\n", rest).lstrip("\n")
 

@@ -23,6 +23,7 @@ _COMBINED = {
     "greater": "__reduce_max_sync", "less": "__reduce_min_sync", "multiplies": "__reduce_mul_sync",
 }  # fmt: skip
 _UNKNOWN = ("this_grid", "coalesced_threads", "binary_partition", "labeled_partition", "this_multi_grid", "memcpy_async", "this_cluster")
+_WAITS = ("wait", "wait_prior")
 _PLACES = {"group_index": "blockIdx", "thread_index": "threadIdx", "group_dim": "blockDim", "dim_threads": "blockDim"}
 
 
@@ -81,6 +82,8 @@ class _Rewriter:
         positions = taken.get(function.name, {})
         self.known = {function.params[i].name: g for i, g in positions.items()}
         self.line = function.line
+        self.taken_names = t.names(function.body)
+        self.extents = {d.name: len(d.extents) for n in t.walk(function.body) if isinstance(n, t.Declare) for d in n.declarators}
 
     def run(self) -> t.Function:
         body = self.statements(self.function.body)
@@ -126,6 +129,8 @@ class _Rewriter:
         self.line = getattr(n, "line", 0) or self.line
         if isinstance(n, t.Declare) and all(d.name in self.known for d in n.declarators):
             return ()
+        if isinstance(n, t.Evaluate) and isinstance(n.value, t.Call) and t.called(n.value) == "memcpy_async" and self.group(n.value.args[0]):
+            return self.copied(n.value, n.line)
         if not isinstance(n, t.Call):
             return n
         if isinstance(n.function, t.Member) and (group := self.group(n.function.value)):
@@ -133,7 +138,7 @@ class _Rewriter:
         name = t.called(n)
         if self.taken.get(name):
             return replace(n, args=tuple(a for i, a in enumerate(n.args) if i not in self.taken[name]))
-        if n.args and (group := self.group(n.args[0])) and name != "tiled_partition":
+        if n.args and (group := self.group(n.args[0])) and name not in ("tiled_partition", "memcpy_async"):
             return self.free(group, name, n.args[1:])
         return n
 
@@ -174,6 +179,8 @@ class _Rewriter:
 
     def free(self, group: Group, name: str, args: tuple[t.Expr, ...]) -> t.Expr:
         """`cg::sync(g)`, `cg::reduce(g, v, cg::plus<T>())` and the like."""
+        if name in _WAITS:
+            return self.method(group, "sync", ())
         if name in ("sync", "thread_rank", "group_size"):
             return self.method(group, "size" if name == "group_size" else name, ())
         if name == "reduce" and len(args) == 2 and group.size is not None:
@@ -183,6 +190,52 @@ class _Rewriter:
                 return t.Call(t.Name(_COMBINED[combine]), (_FULL, args[0], *width))
         self.refuse(f"no rule for {name} over this group")
         raise AssertionError
+
+
+    def copied(self, call: t.Call, line: int) -> t.Stmt:
+        """`cg::memcpy_async(g, to, from, bytes)`, or with a number of elements for each side: made at once, by all threads of the group."""
+        group = self.group(call.args[0])
+        assert group is not None
+        at = t.unused("copied", self.taken_names, "_")
+        self.taken_names |= {at}
+        if len(call.args) == 5:
+            to, there, source, here = call.args[1:]
+            count: t.Expr = t.Call(t.Name("min"), (t.Cast("int", there), t.Cast("int", here)))
+        elif len(call.args) == 4:
+            to, source, size = call.args[1:]
+            count = t.Cast("int", t.Binary("/", _bytes(size), t.Opaque(("sizeof(", self.element(to, t.Literal("0")), ")"))))
+        else:
+            self.refuse("no rule for this form of memcpy_async")
+            raise AssertionError
+        store = t.Evaluate(t.Assign("=", self.element(to, t.Name(at)), self.element(source, t.Name(at))), line)
+        init = t.Declare("int", (t.Declarator(at, init=self.method(group, "thread_rank", ())),), (), line)
+        return t.For(init, t.Binary("<", t.Name(at), count), t.Assign("+=", t.Name(at), self.method(group, "size", ())), (store,), line)
+
+    def element(self, e: t.Expr, at: t.Expr) -> t.Expr:
+        """The element of memory that begins at `e`."""
+        if isinstance(e, t.Unary) and e.op == "&" and isinstance(e.value, t.Index) and isinstance(e.value.base, t.Name):
+            return t.Index(e.value.base, at if e.value.index == t.Literal("0") else t.Binary("+", e.value.index, at))
+        if isinstance(e, t.Binary) and e.op == "+" and isinstance(e.left, t.Name):
+            return t.Index(e.left, t.Binary("+", e.right, at))
+        rest = self.dimensions(e)
+        if rest < 2:
+            return t.Index(e, at)
+        for _ in range(rest):
+            e = t.Index(e, t.Literal("0"))
+        return t.Index(t.Unary("&", e), at)
+
+    def dimensions(self, e: t.Expr) -> int:
+        """How many indices an array still takes; 1 where nothing is known."""
+        depth = 0
+        while isinstance(e, t.Index):
+            e, depth = e.base, depth + 1
+        known = self.extents.get(e.text, 0) if isinstance(e, t.Name) else 0
+        return known - depth if known else 0 if depth else 1
+
+
+def _bytes(e: t.Expr) -> t.Expr:
+    """The number in `cuda::aligned_size_t<16>(n)`."""
+    return e.args[0] if isinstance(e, t.Call) and t.called(e) == "aligned_size_t" else e
 
 
 def _size(axis: str) -> t.Expr:

@@ -282,6 +282,8 @@ class Inliner:
     def deduced(self, f: t.Function, name: str, call: t.Call) -> str:
         for p, arg in zip(f.params, call.args):
             if name not in p.type.split():
+                if inside := self.told(f, p, name, arg):
+                    return inside
                 continue
             if isinstance(arg, t.Lambda) or (isinstance(arg, t.Name) and arg.text in self.lambdas):
                 return "auto"
@@ -291,6 +293,22 @@ class Inliner:
             if type_:
                 return type_
         return ""
+
+
+    def told(self, f: t.Function, p: t.Param, name: str, arg: t.Expr) -> str:
+        """What an argument's type says of a parameter's template argument: T of `const Pair<T, 2>& p` for a `Pair<float, 2>`."""
+        pattern = re.escape(_close(p.type))
+        if not re.search(rf"<.*\b{name}\b", pattern):
+            return ""
+        for other in f.template_names:
+            pattern = re.sub(rf"\b{other}\b", "(?P<it>.+)" if other == name else ".+", pattern, count=1 if other == name else 0)
+        found = re.fullmatch(pattern, _close(type_of(arg, self.declared, self.returns)))
+        return found["it"] if found else ""
+
+
+def _close(type_: str) -> str:
+    """A type's text with no room around brackets and commas."""
+    return re.sub(r"\s*([<>,])\s*", r"\1", plain(type_))
 
 
 _ARITHMETIC = re.compile(r"\(*\s*(\d+)\s*([-+*/%]|>>|<<)\s*(\d+)\s*\)*")

@@ -14,7 +14,8 @@ from typing import Any
 from ....frontend.cuda import tree as t
 from ....frontend.cuda.read import UnsupportedCuda
 from .inline import lazily
-from .sync import COLLECTIVES, COUNTS, SHUFFLES, UNSUPPORTED, VOTES, WARP_REDUCTIONS
+from .spelling import pointee
+from .sync import COLLECTIVES, COUNTS, MATCHES, SHUFFLES, UNSUPPORTED, VOTES, WARP_REDUCTIONS
 from .types import declared_type, plain, type_of
 from .uniform import pure
 
@@ -143,10 +144,26 @@ class Lowering:
             value = t.Binary("!=", args[0], t.Literal("0")) if args else t.Literal("true")
             sent = self.send(value, "true" if kind == "all" else "false", ahead, line)
             return t.Call(t.Name(f"@warp_{'ballot' if kind == 'active' else kind}"), (t.Name(sent),))
+        if name in MATCHES:
+            return self.matched(MATCHES[name], args, ahead, line)
         kind = WARP_REDUCTIONS[name]
         type_ = type_of(args[0], self.declared, self.returns)
         sent = self.send(args[0], _IDLE[kind].format(type_), ahead, line)
         return t.Call(t.Name(f"@warp_{kind}"), (t.Name(sent), *args[1:]))
+
+    def matched(self, kind: str, args: tuple[t.Expr, ...], ahead: list[t.Stmt], line: int) -> t.Expr:
+        """The lanes that send the same value, among those that take part; whether all do, where the call asks for it."""
+        sent = self.send(args[0], None, ahead, line)
+        ahead.pop()
+        there = self.send(t.Literal("true"), "false", ahead, line)
+        lanes = t.Call(t.Name(f"@warp_{kind}"), (t.Name(sent), t.Name(there)))
+        if len(args) == 1:
+            return lanes
+        name = self.fresh("same")
+        self.declared[name] = "unsigned"
+        told = t.Assign("=", pointee(args[1]), t.Binary("!=", t.Name(name), t.Literal("0")))
+        ahead += [t.Declare("unsigned", (t.Declarator(name, init=lanes),), (), line), t.Evaluate(told, line)]
+        return t.Name(name)
 
     def send(self, value: t.Expr, idle: str | None, ahead: list[t.Stmt], line: int) -> str:
         type_ = "bool" if idle in ("true", "false") else type_of(value, self.declared, self.returns)

@@ -141,6 +141,22 @@ inline unsigned warp_ballot(const bool* flags, int thread) {
 inline int warp_any(const bool* flags, int thread) { return warp_ballot(flags, thread) != 0; }
 inline int warp_all(const bool* flags, int thread) { return warp_ballot(flags, thread) == 0xffffffffu; }
 """),
+    (("warp_match_any", "warp_match_all"), """// The lanes of a thread's warp that hold its value, among those that are `there`; for `all`, these if they all do, else none.
+template <class T>
+inline unsigned warp_match_any(const T* values, const bool* there, int thread) {
+  unsigned bits = 0;
+  const int first = thread / 32 * 32;
+  for (int lane = 0; lane < 32; ++lane) bits |= unsigned(there[first + lane] && values[first + lane] == values[thread]) << lane;
+  return bits;
+}
+template <class T>
+inline unsigned warp_match_all(const T* values, const bool* there, int thread) {
+  const unsigned same = warp_match_any(values, there, thread);
+  unsigned all = 0;
+  for (int lane = 0; lane < 32; ++lane) all |= unsigned(there[thread / 32 * 32 + lane]) << lane;
+  return same == all ? all : 0;
+}
+"""),
     (("warp_add", "warp_mul", "warp_max", "warp_min", "warp_and", "warp_or", "warp_xor"), """// The values of a thread's segment of `width` lanes, combined.
 template <class T, class Combine>
 inline T warp_combined(const T* values, int thread, int width, Combine combine) {

@@ -14,6 +14,7 @@ from ....frontend.cuda import tree as t
 from ....frontend.cuda.binding import Binding, BoundLaunch, numpy_dtype
 from ....frontend.cuda.raising import NotRaised
 from ....frontend.cuda.read import UnsupportedCuda
+from .copies import synchronous
 from .cub import uncubbed
 from .extension import Translated, device_function, file_scope, refuse_libraries
 from .groups import ungrouped
@@ -36,7 +37,7 @@ _KNOWN = frozenset((*_C.values(), "long long", "unsigned long long", "long", "un
 def program(file: t.CudaFile, binding: Binding, entry: str, order: tuple[int, ...], raise_: bool | None = None) -> Translated:
     """`raise_`: kernels that Kernel IR can hold are scheduled anew: all, none, or (None) those where it pays. Raises UnsupportedCuda."""
     refuse_libraries(file.source)
-    file = without_shared_structs(uncubbed(ungrouped(file)))
+    file = without_shared_structs(uncubbed(ungrouped(synchronous(file))))
     codes = [_launched(file, launch, binding, entry, raise_) for launch in binding.launches]
     calls = _Calls(file, binding, codes)
     sync = Synchronising(file)

@@ -17,10 +17,9 @@ WARP_REDUCTIONS = {
     "__reduce_add_sync": "add", "__reduce_max_sync": "max", "__reduce_min_sync": "min", "__reduce_and_sync": "and",
     "__reduce_or_sync": "or", "__reduce_xor_sync": "xor", "__reduce_mul_sync": "mul",
 }  # fmt: skip
-COLLECTIVES = frozenset((*COUNTS, *SHUFFLES, *VOTES, *WARP_REDUCTIONS))
-UNSUPPORTED = {
-    "__match_any_sync": "__match_any_sync", "__match_all_sync": "__match_all_sync", "this_grid": "a barrier across the grid",
-}  # fmt: skip
+MATCHES = {"__match_any_sync": "match_any", "__match_all_sync": "match_all"}
+COLLECTIVES = frozenset((*COUNTS, *SHUFFLES, *VOTES, *WARP_REDUCTIONS, *MATCHES))
+UNSUPPORTED = {"this_grid": "a barrier across the grid"}
 
 
 class Synchronising:

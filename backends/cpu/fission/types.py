@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ....frontend.cuda import tree as t
+from ....frontend.cuda.macros import closing
 
 _RANK = ("bool", "char", "short", "int", "unsigned", "long", "long long", "int64_t", "size_t", "float", "double")
 _FLOATS = frozenset(
@@ -21,8 +22,8 @@ def plain(type_: str) -> str:
     return " ".join(words)
 
 
-_STRUCT = re.compile(r"\bstruct\s+(?:__align__\s*\([^)]*\)\s*|alignas\s*\([^)]*\)\s*)?(\w+)\s*\{([^{}]*)\}")
-_FIELDS = re.compile(r"\s*((?:unsigned\s+|long\s+)*[\w:]+)\s+([\w\s,]+?)\s*(?:[={].*)?$", re.S)
+_STRUCT = re.compile(r"(?:\btemplate\s*<([^<>]*)>\s*)?\bstruct\s+(?:__align__\s*\([^)]*\)\s*|alignas\s*\([^)]*\)\s*)?(\w+)\s*(\{)")
+_FIELDS = re.compile(r"\s*((?:unsigned\s+|long\s+)*[\w:]+)\s+([\w\s,]+?)\s*$", re.S)
 
 
 def returns_of(file: t.CudaFile) -> dict[str, str]:
@@ -34,13 +35,28 @@ def returns_of(file: t.CudaFile) -> dict[str, str]:
 
 
 def _fields(source: str) -> dict[str, str]:
-    """The fields of plain structs, `struct P { float a, b; };`."""
+    """The fields of structs, `struct P { float a, b; };`; the names of a template's parameters as `Class::<>`."""
     found = {}
-    for name, body in _STRUCT.findall(re.sub(r"//[^\n]*|/\*.*?\*/", "", source, flags=re.S)):
+    source = re.sub(r"//[^\n]*|/\*.*?\*/", "", source, flags=re.S)
+    for struct in _STRUCT.finditer(source):
+        body = source[struct.end(3) : closing(source, struct.start(3))]
+        while "{" in body and (flat := re.sub(r"\{[^{}]*\}", ";", body)) != body:
+            body = flat
+        if struct[1]:
+            found[f"{struct[2]}::<>"] = ",".join(p.split("=")[0].split()[-1] for p in struct[1].split(","))
         for line in body.split(";"):
-            if "(" not in line and (fields := _FIELDS.match(line)):
-                found |= {f"{name}::{field.strip()}": fields[1] for field in fields[2].split(",")}
+            if "(" not in line and (fields := _FIELDS.match(re.sub(r"=[^,]*", "", line))):
+                found |= {f"{struct[2]}::{field.strip()}": fields[1] for field in fields[2].split(",")}
     return found
+
+
+def _field(type_: str, name: str, returns: dict[str, str]) -> str:
+    """The type of a struct's field: float for `mean` of a `Stats<float>` whose mean is a T."""
+    base, _, given = type_.partition("<")
+    found = returns.get(f"{base.strip()}::{name}", "")
+    parameters = returns.get(f"{base.strip()}::<>", "").split(",")
+    arguments = [a.strip() for a in given.rstrip().removesuffix(">").split(",")]
+    return dict(zip(parameters, arguments)).get(found, found)
 
 
 def type_of(e: t.Expr, declared: dict[str, str], returns: dict[str, str] | None = None) -> str:
@@ -89,7 +105,7 @@ def _member(e: t.Member, declared: dict[str, str], returns: dict[str, str]) -> s
     if base in ("threadIdx", "blockIdx", "blockDim", "gridDim"):
         return "unsigned"
     vector = type_of(e.value, declared, returns).rstrip("*" if e.op == "->" else "")
-    if field := returns.get(f"{vector}::{e.name}"):
+    if field := _field(vector, e.name, returns):
         return field
     return {"float": "float", "int": "int", "double": "double", "uint": "unsigned"}.get(vector.rstrip("1234"), "") if vector else ""
 

@@ -167,6 +167,11 @@ inline void memcpy_async(const Group& g, T* to, const T* from, size_t bytes) {
   size_t n = bytes / sizeof(T);
   for (size_t i = g.thread_rank(); i < n; i += g.size()) to[i] = from[i];
 }
+template <class Group, class T>
+inline void memcpy_async(const Group& g, T* to, size_t there, const T* from, size_t here) {
+  memcpy_async(g, to, from, (there < here ? there : here) * sizeof(T));
+}
 template <class Group> inline void wait(const Group& g) { g.sync(); }
+template <unsigned kPrior, class Group> inline void wait_prior(const Group& g) { g.sync(); }
 
 }  // namespace cooperative_groups

@@ -1,0 +1,195 @@
+"""What newer CUDA has: asynchronous copies, pipelines and barriers of a block, matches over a warp, loops over ranges. Fission agrees with the
+emulator, and the emulator with what the kernel is meant to give."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import warploom
+from warploom.backends.cpu.fission.verify import verify
+from warploom.backends.emulator import Launch, run_kernel
+from warploom.frontend.cuda.read import UnsupportedCuda
+from warploom.transpiler import transpile_file
+
+_PAIRS = """#include <cooperative_groups.h>
+#include <cuda/pipeline>
+namespace cg = cooperative_groups;
+"""
+KERNELS = {
+    "matches over a warp": (
+        "grid=2;block=80",
+        """__global__ void k(const int* x, int* y, int n) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x, all = 0;
+  unsigned there = __ballot_sync(0xffffffff, i % 5 != 3);
+  if (i % 5 != 3) {
+    int key = x[i] % 4;
+    unsigned peers = __match_any_sync(there, key);
+    if ((threadIdx.x & 31) == __ffs(peers) - 1) atomicAdd(&y[key + 4], __popc(peers));
+  }
+  unsigned same = __match_all_sync(0xffffffff, i < 32 ? 7 : i % 2, &all);
+  y[8 + i] = all * 100 + __popc(same);
+}""",
+    ),
+    "loops over ranges": (
+        "grid=2;block=32",
+        """__constant__ float scale[3] = {0.5f, 2.0f, -1.0f};
+__global__ void k(const float* x, float* y) {
+  const float coefficients[] = {0.5f, -1.25f, 2.0f};
+  float last[2][2];
+  int i = blockIdx.x * 32 + threadIdx.x;
+  float sum = 0.f, best[4];
+  for (float c : coefficients) sum = sum * x[i] + c;
+  for (auto& b : best) b = sum;
+  for (int s : {1, 2, 3}) for (const auto& b : best) sum += s * b;
+  for (const float c : scale) { __syncthreads(); sum *= c; }
+  y[i] = sum;
+}""",
+    ),
+    "copies of a group, waited for": (
+        "grid=2;block=32",
+        """#include <cooperative_groups.h>
+#include <cooperative_groups/memcpy_async.h>
+namespace cg = cooperative_groups;
+__global__ void k(const float* x, float* y) {
+  __shared__ alignas(16) float s[2][32];
+  __shared__ float all[4][16];
+  auto block = cg::this_thread_block();
+  const float* mine = x + blockIdx.x * 96;
+  cg::memcpy_async(block, s[0], mine, sizeof(float) * 32);
+  for (int t = 0; t < 3; ++t) {
+    if (t + 1 < 3) { cg::memcpy_async(block, s[(t + 1) & 1], 32, mine + (t + 1) * 32, 96 - (t + 1) * 32); cg::wait_prior<1>(block); }
+    else cg::wait(block);
+    y[blockIdx.x * 96 + t * 32 + threadIdx.x] = s[t & 1][31 - threadIdx.x];
+    block.sync();
+  }
+  cg::memcpy_async(block, &all[0][0], mine, sizeof(all));
+  cg::wait(block);
+  y[blockIdx.x * 96 + threadIdx.x] += all[threadIdx.x / 16][threadIdx.x % 16] + all[3][threadIdx.x % 16];
+}""",
+    ),
+    "pipeline of a block": (
+        "grid=2;block=32",
+        _PAIRS
+        + """__global__ void k(const float* x, float* y) {
+  __shared__ float s[2][32];
+  auto block = cg::this_thread_block();
+  __shared__ cuda::pipeline_shared_state<cuda::thread_scope_block, 2> state;
+  auto pipe = cuda::make_pipeline(block, &state);
+  const float* mine = x + blockIdx.x * 128;
+  for (int made = 0, used = 0; used < 4; ++used) {
+    for (; made < 4 && made < used + 2; ++made) {
+      pipe.producer_acquire();
+      cuda::memcpy_async(block, s[made % 2], mine + made * 32, cuda::aligned_size_t<16>(sizeof(float) * 32), pipe);
+      pipe.producer_commit();
+    }
+    pipe.consumer_wait();
+    y[blockIdx.x * 128 + used * 32 + threadIdx.x] = s[used % 2][31 - threadIdx.x];
+    pipe.consumer_release();
+  }
+}""",
+    ),
+    "pipeline of a thread": (
+        "grid=2;block=32",
+        _PAIRS
+        + """__global__ void k(const float* x, float* y) {
+  __shared__ float s[32];
+  int i = blockIdx.x * 32 + threadIdx.x;
+  cuda::pipeline<cuda::thread_scope_thread> pipe = cuda::make_pipeline();
+  pipe.producer_acquire();
+  cuda::memcpy_async(&s[threadIdx.x], x + i, sizeof(float), pipe);
+  pipe.producer_commit();
+  cuda::pipeline_consumer_wait_prior<0>(pipe);
+  __syncthreads();
+  asm volatile("" ::: "memory");
+  y[i] = s[31 - threadIdx.x];
+  pipe.consumer_release();
+}""",
+    ),
+    "barrier of a block": (
+        "grid=2;block=32",
+        """#include <cuda/barrier>
+#include <cooperative_groups.h>
+__global__ void k(const float* x, float* y) {
+  using barrier = cuda::barrier<cuda::thread_scope_block>;
+  __shared__ barrier bar;
+  __shared__ float s[32], r[32];
+  auto block = cooperative_groups::this_thread_block();
+  if (block.thread_rank() == 0) init(&bar, block.size());
+  block.sync();
+  int i = blockIdx.x * 32 + threadIdx.x;
+  s[threadIdx.x] = x[i];
+  bar.arrive_and_wait();
+  r[threadIdx.x] = s[31 - threadIdx.x] * 2.f;
+  auto token = bar.arrive();
+  float own = x[i] * x[i];
+  bar.wait(std::move(token));
+  y[i] = r[(threadIdx.x + 1) % 32] + own;
+}""",
+    ),
+    "moments of a struct template over a warp": (
+        "grid=2;block=64",
+        """template <typename T> struct Moments {
+  T mean = 0, m2 = 0; int n = 0;
+  __device__ void add(T v) { ++n; T d = v - mean; mean += d / n; m2 += d * (v - mean); }
+  __device__ Moments merge(const Moments& o) const {
+    if (o.n == 0) return *this;
+    if (n == 0) return o;
+    Moments r; r.n = n + o.n; T d = o.mean - mean;
+    r.mean = mean + d * o.n / r.n; r.m2 = m2 + o.m2 + d * d * n * o.n / r.n;
+    return r;
+  }
+};
+template <typename T> __device__ Moments<T> from_below(const Moments<T>& w, int delta) {
+  Moments<T> r;
+  r.mean = __shfl_down_sync(~0u, w.mean, delta); r.m2 = __shfl_down_sync(~0u, w.m2, delta); r.n = __shfl_down_sync(~0u, w.n, delta);
+  return r;
+}
+__global__ void k(const float* x, float* y) {
+  Moments<float> w;
+  for (int i = threadIdx.x; i < 150; i += blockDim.x) w.add(x[blockIdx.x * 150 + i]);
+  for (int o = 16; o > 0; o >>= 1) w = w.merge(from_below(w, o));
+  __shared__ Moments<float> parts[2];
+  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = w;
+  __syncthreads();
+  if (threadIdx.x == 0) { w = parts[0].merge(parts[1]); y[blockIdx.x * 2] = w.mean; y[blockIdx.x * 2 + 1] = w.m2 / w.n; }
+}""",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_fission_agrees_with_the_emulator(name, tmp_path):
+    launch, source = KERNELS[name]
+    made = transpile_file(source, launch)
+    verdict = verify(Path(tmp_path / "k.cu"), source, made.text, made.kernels, launch, ())
+    assert verdict.agrees, f"{verdict.max_error}\n{made.text}"
+
+
+WANTED = {
+    "pipeline of a block": lambda x: x.reshape(-1, 32)[:, ::-1],
+    "pipeline of a thread": lambda x: x[:64].reshape(-1, 32)[:, ::-1],
+    "barrier of a block": lambda x: 2 * np.roll(x[:64].reshape(-1, 32)[:, ::-1], -1, 1) + x[:64].reshape(-1, 32) ** 2,
+}
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_the_emulator_gives_what_is_meant(name):
+    x = np.random.default_rng(0).random(256).astype(np.float32)
+    wanted = WANTED[name](x)
+    y = np.zeros(wanted.size, np.float32)
+    run_kernel(KERNELS[name][1], "k", Launch.of(2, 32), [x, y])
+    np.testing.assert_allclose(y.reshape(wanted.shape), wanted, 1e-6)
+
+
+@pytest.mark.parametrize(
+    "source, reason",
+    [
+        ("__global__ void k(float* x, const float* p) {\n  for (float v : p) x[0] += v;\n}", "line 2: a loop over `p`"),
+        (f"{_PAIRS}__global__ void k(float* x) {{\n  __shared__ cuda::pipeline_shared_state<cuda::thread_scope_block, 2> s;\n  auto p = cuda::make_pipeline(cg::this_thread_block(), &s, 32);\n}}", "line 6: a pipeline whose threads are producers or consumers"),
+        ("#include <cuda/barrier>\n__global__ void k(float* x) {\n  __shared__ cuda::barrier<cuda::thread_scope_block> b;\n  if (threadIdx.x == 0) init(&b, 1);\n  b.arrive_and_wait();\n}", "line 4: a barrier that is not said to be for all threads"),
+    ],
+)
+def test_what_has_no_rule_is_refused_by_name_and_line(source, reason):
+    with pytest.raises(UnsupportedCuda) as caught:
+        warploom.transpile(source, "grid=1;block=32")
+    assert reason in str(caught.value)
