@@ -336,6 +336,8 @@ def _swap_device(code: Code, i: int) -> None:
     token = code.at[i]
     if token.text in _SWAPPED:
         token.text = _SWAPPED[token.text]
+        if [code.text(i - n) for n in range(5, 0, -1)] == [".", "type", "(", ")", "."]:  # `x.type().is_cuda()`, the old way
+            code.erase(i - 5, i - 1)
     elif token.text == "CUDA" and code.text(i - 1) == "::" and code.text(i - 2) == "DeviceType":
         token.text = "CPU"
     elif token.text.startswith('"cuda') and code.text(i - 1) == "(" and code.text(i - 2) in ("Device", "device"):

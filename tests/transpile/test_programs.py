@@ -5,8 +5,9 @@ import ctypes
 import numpy as np
 import pytest
 from warploom.backends.cpu.fission.load import load_library
+from warploom.backends.emulator.rewrite import rewrite
 from warploom.frontend.cuda.binding import Binding, BoundLaunch, Buffer
-from warploom.transpiler import transpile_program
+from warploom.transpiler import transpile_file, transpile_program
 
 X = np.random.default_rng(0).random((96, 640)).astype(np.float32) - np.float32(0.5)
 
@@ -166,3 +167,20 @@ __global__ void k(const {half}* x, {half}* y) {{
     v = values.reshape(16, 2).sum(1).repeat(2)
     got = y.astype(np.float32) if half == "__half" else (y.astype(np.uint32) << 16).view(np.float32)
     np.testing.assert_allclose(got, (values**2)[::-1] + v, rtol=2e-2)
+
+
+def test_the_old_ways_to_ask_a_tensor():
+    source = """#include <torch/extension.h>
+#define CHECK_CUDA(x) TORCH_CHECK(x.type().is_cuda(), #x " must be a CUDA tensor")
+__global__ void k(const float* x, float* y) { y[threadIdx.x] = x[threadIdx.x]; }
+torch::Tensor forward(torch::Tensor x) {
+  CHECK_CUDA(x);
+  auto y = torch::empty_like(x);
+  AT_DISPATCH_FLOATING_TYPES(x.type(), "k", ([&] { k<<<1, 32>>>(x.data<float>(), y.data<float>()); }));
+  return y;
+}
+"""
+    made = transpile_file(source).text
+    assert "TORCH_CHECK(x.is_cpu()," in made and "AT_DISPATCH_FLOATING_TYPES(x.scalar_type()," in made
+    emulated = "".join(rewrite(source, swap_device=True).text.split())
+    assert "TORCH_CHECK(x.is_cpu()," in emulated

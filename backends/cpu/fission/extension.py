@@ -36,6 +36,7 @@ _INCLUDES = re.compile(
     re.M,
 )
 _SWAPS = (
+    (r"\.type\(\)\s*(?=\.\s*is_c(?:uda|pu)\b)", ""), (r"(\bAT_DISPATCH_\w+\s*\([^\"{;]*?)\.type\(\)", r"\1.scalar_type()"),
     (r"\bis_cuda\b", "is_cpu"), (r"\bkCUDA\b", "kCPU"), (r"\bDeviceType::CUDA\b", "DeviceType::CPU"),
     (r"\bRestrictPtrTraits\b", "DefaultPtrTraits"), (r"CUDA tensor", "CPU tensor"), (r"(\bdevice\s*\(\s*)\"cuda(?::\d+)?\"", r'\1"cpu"'), (r"\btorch::cuda::is_available\(\)", "true"),
 )  # fmt: skip

@@ -53,6 +53,11 @@ inline int warp_size() { return 32; }
 template <class T> inline T ATenCeilDiv(T a, T b) { return (a + b - 1) / b; }
 }  // namespace at::cuda
 
+// AT_DISPATCH_FLOATING_TYPES(x.type(), ...), the old way.
+namespace detail {
+inline c10::ScalarType scalar_type(const at::DeprecatedTypeProperties& type) { return type.scalarType(); }
+}  // namespace detail
+
 namespace torch::cuda {
 inline bool warploom_is_available() { return true; }
 }  // namespace torch::cuda
