@@ -36,6 +36,8 @@ ORDERING = _words("""
 """)
 # Names whose mention means that it matters which threads of a warp are at one place.
 _IN_STEP = _words("__activemask coalesced_threads __match_any_sync __match_all_sync binary_partition labeled_partition")
+# Types of 16 bits, which have constructors in C++ and none that matter on a GPU.
+_CONSTRUCTED = _words("half __half half2 __half2 nv_bfloat16 __nv_bfloat16 nv_bfloat162 __nv_bfloat162 Half BFloat16 scalar_t")
 _PLACES = frozenset(("threadIdx", "blockIdx", "blockDim", "gridDim"))
 _ATTRIBUTES = frozenset(
     ("__launch_bounds__", "__attribute__", "__cluster_dims__", "__maxnreg__", "__align__", "alignas", "decltype")
@@ -237,6 +239,8 @@ def _rewrite_token(code: Code, i: int, functions: list[tuple[int, int]], swap_de
         _rewrite_dynamic_shared(code, i, any(start <= i < stop for start, stop in functions) or _in_member_function(code, i))
     elif word == "static" and "__shared__" in (code.text(i - 1), code.text(i + 1)):
         code.at[i].text = ""  # the qualifier itself becomes `static thread_local`
+    elif word == "__shared__":
+        _without_guard(code, i + 1)
     elif word == "alignas" and code.text(i - 1) == "__shared__":
         code.at[i].text = "__align__"  # an attribute of C++ may not follow `static thread_local`
     elif word == "__noinline__" and code.text(i - 1) != "(":
@@ -245,6 +249,20 @@ def _rewrite_token(code: Code, i: int, functions: list[tuple[int, int]], swap_de
         _keep_kernel_type(code, i + 2)
     elif swap_device:
         _swap_device(code, i)
+
+
+def _without_guard(code: Code, i: int) -> None:
+    """`__shared__ half s[8]`: a type with constructors of which none does anything here; C++ would guard its first use by a flag that the
+    checker sees as shared memory. A type that its name does not tell (`T`, `scalar_t`) is taken for one where the source has such types."""
+    while code.text(i) in ("static", "const", "volatile", *_ATTRIBUTES):
+        i = code.find_close(i + 1) + 1 if code.text(i + 1) == "(" else i + 1
+    plain = code.is_name(i) and code.is_name(i + 1)
+    if plain and not _CONSTRUCTED.isdisjoint(t.text for t in code.at) and code.text(i) not in _defined_types(code):
+        code.at[i].text = f"__constinit {code.text(i)}"
+
+
+def _defined_types(code: Code) -> frozenset[str]:
+    return frozenset(code.text(i + 1) for i in range(len(code.at)) if code.text(i) in ("struct", "class", "union"))
 
 
 def _rewrite_launch(code: Code, i: int) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from .execute import header_stamp
+from .execute import header_stamp, reread_flags
 from .includes import expand_includes
 from .rewrite import Rewritten, rewrite
 from .torch_build import build_library, import_extension
@@ -58,7 +58,8 @@ def build_extension(
     index = extra + "".join({unit_defines(part) for part in rewritten})
     units = [_unit(path, part, name, index) for path, part in zip(files, rewritten)]
     given = [f"-I{include_folder()}", *(f"-D{d}" for d in defines), *(f"-I{folder}" for folder in include)]
-    return build_library(units, (*needed, *flags, *given), shared_header=not needed and not flags)
+    reread = reread_flags("".join(part.text for part in rewritten))
+    return build_library(units, (*needed, *flags, *reread, *given), shared_header=not needed and not flags)
 
 
 def _unit(path: Path, part: Rewritten, name: str, index: str) -> str:

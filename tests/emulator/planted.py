@@ -455,6 +455,64 @@ pair(
     "blockDim.x * gridDim.x",
 )
 
+MMA = """#include <cuda_fp16.h>
+__global__ void k(float* y, const __half* x, const __half* w) {
+  __shared__ __align__(16) __half x_s[32][18], w_s[8][18];
+  const int t = threadIdx.x, warp = t / 32, g = t % 32 / 4, p = t % 4 * 2;
+  float c[4] = {};
+  for (int k = 0; k < 64; k += 16) {
+    for (int i = t; i < 512; i += 64) x_s[i / 16][i % 16] = x[i / 16 * 64 + k + i % 16];
+    for (int i = t; i < 128; i += 64) w_s[i / 16][i % 16] = w[i / 16 * 64 + k + i % 16];
+    FILLED;
+    const unsigned *a = (const unsigned*)&x_s[warp * 16 + g][COLUMN], *b = (const unsigned*)&w_s[g][p];
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[72]), "r"(a[4]), "r"(a[76]), "r"(b[0]), "r"(b[4]));
+    READ;
+  }
+  for (int i = 0; i < 4; i++) y[(warp * 16 + g + i / 2 * 8) * 8 + p + i % 2] = c[i];
+}
+@"""
+
+
+def mma(filled="__syncthreads()", column="p", read="__syncthreads()"):
+    return f"#define FILLED {filled}\n#define COLUMN {column}\n#define READ {read}\n" + MMA.replace("@", "")
+
+
+pair(
+    "mma",
+    "@",
+    Launch.of(1, 64),
+    [("out", F, 256), ("in", H, 2048), ("in", H, 512)],
+    [(mma(filled=""), "race", True), (mma(read=""), "race", True), (mma(column="p + 1"), "misaligned-access")],
+    mma(),
+)
+pair(
+    "wmma",
+    """#include <mma.h>
+using namespace nvcuda;
+__global__ void k(float* y, const __half* x, const __half* w) {
+  __shared__ __half x_s[32 * 16], w_s[256];
+  wmma::fragment<wmma::matrix_a, 16, 16, 16, __half, wmma::row_major> a;
+  wmma::fragment<wmma::matrix_b, 16, 16, 16, __half, wmma::row_major> b;
+  wmma::fragment<wmma::accumulator, 16, 16, 16, float> c;
+  for (int i = threadIdx.x; i < 512; i += 64) x_s[i] = x[i];
+  for (int i = threadIdx.x; i < 256; i += 64) w_s[i] = w[i];
+  @
+  wmma::mma_sync(c, a, b, c);
+  wmma::store_matrix_sync(y + threadIdx.x / 32 * 256, c, 16, wmma::mem_row_major);
+}""",
+    Launch.of(1, 64),
+    [("out", F, 512), ("in", H, 512), ("in", H, 256)],
+    [
+        ("wmma::fill_fragment(c, 0.0f);\n  wmma::load_matrix_sync(a, x_s + threadIdx.x / 32 * 256, 16);\n  wmma::load_matrix_sync(b, w_s, 16);", "race", True),
+        (
+            "__syncthreads(); wmma::fill_fragment(c, 0.0f);\n"
+            "  wmma::load_matrix_sync(a, x_s + threadIdx.x / 32 * 256, 16);\n  wmma::load_matrix_sync(b, w + 16, 16);", "out-of-bounds-read",
+        ),
+    ],
+    "__syncthreads(); wmma::fill_fragment(c, 0.0f);\n  wmma::load_matrix_sync(a, x_s + threadIdx.x / 32 * 256, 16);\n  wmma::load_matrix_sync(b, w_s, 16);",
+)
+
 
 def right(name, source, launch, args):
     CASES.append(Case(f"{name}-right", source, launch, tuple(args)))

@@ -62,6 +62,19 @@ def test_half_and_bfloat16_round_after_every_operation():
     assert (np.abs((b.astype(np.uint32) << 16).view(F) - X) <= X * 2.0**-8).all()
 
 
+def test_memory_is_read_as_another_type_than_it_was_written_as():
+    source = """__global__ void k(unsigned* y, int at) {
+      y[1] = 5;
+      *reinterpret_cast<short*>(&y[1]) = 7;
+      y[2] = y[1];
+      short* low = (short*)&y[3];
+      y[3] = 5;
+      low[at] = 7;
+      y[4] = y[3];
+    }"""
+    assert run(source, Launch.of(1, 1), np.zeros(5, np.uint32), np.int32(0)).tolist() == [0, 7, 7, 7, 7]
+
+
 def test_cub_reductions_and_scans():
     source = """#include <cub/cub.cuh>
     __global__ void k(float* out, const float* x) {
