@@ -1,7 +1,7 @@
 """Macros that the rules must see through. CUDA text comes in; the same text, line by line, with their uses written out goes out.
 
-Written out are, in device functions, macros that ask for the thread's place, synchronise, or are statements (`CUDA_KERNEL_LOOP(i, n)`), and
-everywhere macros that launch. Others stay as they are: the C++ compiler knows them. Macros that join or quote their arguments are never touched.
+Written out are, in device functions, macros that ask for the thread's place, synchronise, are statements (`CUDA_KERNEL_LOOP(i, n)`), change what
+they are given or take its address (`FLOAT4(x)`), and everywhere macros that launch. Others stay as they are: the C++ compiler knows them. Macros that join or quote their arguments are never touched.
 What only a GPU could read (launches, places, barriers) goes from the definitions, too.
 """
 
@@ -17,6 +17,7 @@ _SKIPPED = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|//[^\n]*|/\*.
 _KERNEL_LOOP = "for (int {0} = blockIdx.x * blockDim.x + threadIdx.x; {0} < ({1}); {0} += blockDim.x * gridDim.x)"
 _PLACES = re.compile(r"\b(?:threadIdx|blockIdx|blockDim|gridDim|__sync\w+|__shfl\w*|__ballot\w*|__any_sync|__all_sync|__shared__)\b")
 _STATEMENT = re.compile(r"[;{}]|\b(?:for|if|while|do|return)\b")
+_CHANGE = re.compile(r"\+\+|--|(?<![=!<>])=(?!=)|(?:<<|>>)=|(?:^|[(,=?:+\-*/!~<>|^\[])\s*&(?!&)")
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ def expanded(source: str) -> str:
     macros = {m.name: m for m in _macros(source)}
     if "CUDA_KERNEL_LOOP" in source and "CUDA_KERNEL_LOOP" not in macros:  # ATen's
         macros["CUDA_KERNEL_LOOP"] = Macro("CUDA_KERNEL_LOOP", ("i", "n"), _KERNEL_LOOP.format("i", "n"))
-    launching = _closure(macros, lambda body: "<<<" in body)
-    placed = _closure(macros, lambda body: bool(_PLACES.search(body)))
-    inside = placed | {m.name for m in macros.values() if m.params is not None and _STATEMENT.search(m.body)}
+    launching = _closure(macros, lambda m: "<<<" in m.body)
+    placed = _closure(macros, lambda m: bool(_PLACES.search(m.body)))
+    inside = placed | _closure(macros, lambda m: m.params is not None and bool(_STATEMENT.search(m.body) or _CHANGE.search(m.body)))
     if not launching | inside:
         return source
     spans = list(_device_code(source))
@@ -54,7 +55,7 @@ def _macros(source: str) -> Iterator[Macro]:
 
 def _closure(macros: dict[str, Macro], wanted) -> set[str]:
     """The macros whose text is wanted, and those that use them."""
-    found = {m.name for m in macros.values() if wanted(m.body)}
+    found = {m.name for m in macros.values() if wanted(m)}
     while True:
         more = {m.name for m in macros.values() if m.name not in found and found & set(re.findall(r"\w+", m.body))}
         if not more:

@@ -45,6 +45,25 @@ __global__ void k(const float* x, float* y) {
   y[i] = sum;
 }""",
     ),
+    "vectors of a thread's own array by a macro": (
+        "grid=2;block=8,4",
+        """#define FLOAT4(v) (reinterpret_cast<float4*>(&(v))[0])
+#define OFFSET(row, col, ld) ((row) * (ld) + (col))
+__global__ void k(const float* x, float* y) {
+  __shared__ __align__(16) float s[32];
+  float own[8] = {0.f}, part[4];
+  int t = threadIdx.y * 8 + threadIdx.x;
+  s[t] = x[blockIdx.x * 32 + t];
+  __syncthreads();
+  for (int r = 0; r < 2; ++r) {
+    FLOAT4(part[0]) = FLOAT4(s[OFFSET(threadIdx.y, r * 4, 8)]);
+    for (int i = 0; i < 4; ++i) own[r * 4 + i] += part[i] * (i + 1);
+    __syncthreads();
+  }
+  float4 v = FLOAT4(own[4]), w = reinterpret_cast<float4&>(own[0]);
+  y[blockIdx.x * 32 + t] = v.x + 2.f * v.y + 3.f * v.z + 4.f * v.w + 5.f * w.x + 6.f * w.y + 7.f * w.z + 8.f * w.w;
+}""",
+    ),
     "copies of a group, waited for": (
         "grid=2;block=32",
         """#include <cooperative_groups.h>

@@ -142,10 +142,11 @@ class Assembler:
         return f"{qualifier}{plain(type_) if not mark else type_}{mark}", extents
 
     def always_indexed(self, name: str, depth: int) -> bool:
-        """Whether every use of a local array names one element."""
-        total = sum(isinstance(n, t.Name) and n.text == name for r in self.regions for n in t.walk(tuple(r.body)))
-        full = sum(1 for r in self.regions for n in t.walk(tuple(r.body)) if isinstance(n, t.Index) and _indexed(n) == (name, depth))
-        return total == full
+        """Whether every use of a local array names one element, and none asks where that is: its neighbours may be meant, too."""
+        nodes = [n for r in self.regions for n in t.walk(tuple(r.body))]
+        total = sum(isinstance(n, t.Name) and n.text == name for n in nodes)
+        full = sum(1 for n in nodes if isinstance(n, t.Index) and _indexed(n) == (name, depth))
+        return total == full and not any(_points(n) and _indexed(n.value)[0] == name for n in nodes)
 
     def array(self, name: str) -> t.Declare:
         type_, extents = self.arrays[name]
@@ -431,6 +432,12 @@ def _indexed(e: t.Expr) -> tuple[str, int]:
     while isinstance(e, t.Index):
         e, depth = e.base, depth + 1
     return (e.text, depth) if isinstance(e, t.Name) else ("", depth)
+
+
+def _points(n: Any) -> bool:
+    """Whether it is `&a[i]`, or `a[i]` as something else by reference."""
+    address = isinstance(n, t.Unary) and n.op == "&"
+    return (address or (isinstance(n, t.Cast) and n.type.endswith("&"))) and isinstance(n.value, t.Index)
 
 
 def _array(e: t.Expr) -> t.Expr:
