@@ -34,7 +34,8 @@ from .state import SMALL, Json, NotRecorded, State
 from .subject import Subject
 from .tiny import first_difference
 
-BATCH = 10
+BATCH, FIRST, FEW = 10, 5, 40
+"""Candidates of a generation; of one before so many evaluations: while little is known, each measurement says much about what to try next."""
 GAIN = 0.985
 """A candidate is an improvement when it takes at most this share of the time of the best accepted one."""
 SCREEN = 1.35
@@ -217,7 +218,8 @@ class Search:
 
         def make(keys: Sequence[str]) -> dict[str, Json]:
             left = self.budgets.seconds - self.reserve_s - self.state.seconds
-            return {keys[0]: {"most": max(1, min(BATCH, int(left / self._pace) if self._pace else BATCH))}}
+            batch = FIRST if self.outcome.evaluations < FEW else BATCH
+            return {keys[0]: {"most": max(1, min(batch, int(left / self._pace) if self._pace else batch))}}
 
         key = str(self.board.generation)
         most = int(self.state.ask("batch", [key], make)[key]["most"])  # type: ignore[arg-type]
