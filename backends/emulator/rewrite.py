@@ -307,8 +307,17 @@ def _rewrite_dynamic_shared(code: Code, i: int, in_function: bool) -> None:
     name = code.text(kept[bracket - 1])
     local = f"{element}* const {name} = static_cast<{element}*>(::wl::dynamic_shared())"
     text = local if in_function else f"static ::wl::DynamicShared<{element}> {name}"
+    if not in_function:
+        _let_it_be_cast(code, stop, name, element)
     code.erase(i, stop)
     code.at[i].text = text
+
+
+def _let_it_be_cast(code: Code, start: int, name: str, element: str) -> None:
+    """`reinterpret_cast<float4*>(s)` of an array that has become an object."""
+    for i in range(start, len(code.at)):
+        if code.text(i) == name and code.text(i - 1) in ("(", ")") and code.text(i + 1) in (")", "+", ";", ","):
+            code.at[i].text = f"static_cast<{element}*>({name})"
 
 
 def _keep_kernel_type(code: Code, i: int) -> None:

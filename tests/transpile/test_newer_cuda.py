@@ -64,6 +64,41 @@ __global__ void k(const float* x, float* y) {
   y[blockIdx.x * 32 + t] = v.x + 2.f * v.y + 3.f * v.z + 4.f * v.w + 5.f * w.x + 6.f * w.y + 7.f * w.z + 8.f * w.w;
 }""",
     ),
+    "shared memory declared outside functions": (
+        "grid=2;block=64;shared=512",
+        """extern __shared__ __align__(16) unsigned char raw[];
+__device__ float2 total(float2 v) {
+  float2* s = (float2*)raw;
+  s[threadIdx.x] = v;
+  __syncthreads();
+  for (int o = 32; o > 0; o >>= 1) {
+    if (threadIdx.x < o) { s[threadIdx.x].x += s[threadIdx.x + o].x; s[threadIdx.x].y += s[threadIdx.x + o].y; }
+    __syncthreads();
+  }
+  return s[0];
+}
+__global__ void k(const float* x, float* y) {
+  float* first = reinterpret_cast<float*>(raw);
+  float v = x[blockIdx.x * 64 + threadIdx.x];
+  float2 sum = total(make_float2(v, v * v));
+  __syncthreads();
+  first[threadIdx.x] = sum.x + v;
+  __syncthreads();
+  y[blockIdx.x * 64 + threadIdx.x] = first[63 - threadIdx.x] + sum.y;
+}""",
+    ),
+    "memory read as another type": (
+        "grid=2;block=32",
+        """__global__ void k(const int* x, int* y) {
+  int t = blockIdx.x * 32 + threadIdx.x;
+  short v[2];
+  *reinterpret_cast<int*>(v) = x[t];
+  v[0] += 1;
+  int w = *reinterpret_cast<int*>(&v[0]);
+  v[1] = 5;
+  y[t] = w + *(int*)v;
+}""",
+    ),
     "copies of a group, waited for": (
         "grid=2;block=32",
         """#include <cooperative_groups.h>

@@ -18,9 +18,9 @@ from .copies import synchronous
 from .cub import ALIASES, uncubbed
 from .groups import ungrouped
 from .kernel import Geometry, KernelCode, kernel_code
-from .prelude import options, prelude
+from .prelude import aliasing, options, prelude
 from .runtime_api import PARENTHESES, stand_ins, without_idle_calls
-from .shared_structs import without_shared_structs
+from .shared_structs import with_own_shared, without_shared_structs
 from .sync import Synchronising
 
 _LIBRARIES = {
@@ -81,7 +81,7 @@ def translate(file: t.CudaFile, geometries: dict[str, Geometry] | None = None, *
     """The file as C++ for the CPU. `geometries`: what is known of each kernel's launches; `bare`: kernels are what others call.
     Raises UnsupportedCuda."""
     refuse_libraries(file.source)
-    file = without_shared_structs(uncubbed(ungrouped(synchronous(file))))
+    file = with_own_shared(without_shared_structs(uncubbed(ungrouped(synchronous(file)))))
     known = geometries or {}
     codes = {k.name: _code(k, file, known.get(k.name) or geometry_of(k, file), bare) for k in file.kernels}
     edits = [_Edit(k.start, k.stop, codes[k.name].text.rstrip("\n")) for k in file.kernels]
@@ -89,7 +89,8 @@ def translate(file: t.CudaFile, geometries: dict[str, Geometry] | None = None, *
     edits += _device_functions(file)
     edits += _symbols(file)
     body = _apply(file.source, edits)
-    return Translated((options(body) if bare else "") + _host(body), tuple(codes.values()))
+    told = aliasing("\n".join([e.text for e in edits])) if not bare else ""
+    return Translated((options(body) if bare else "") + _host(body, told), tuple(codes.values()))
 
 
 def _code(kernel: t.Function, file: t.CudaFile, geometry: Geometry, bare: bool) -> KernelCode:
@@ -193,8 +194,8 @@ def _apply(source: str, edits: list[_Edit]) -> str:
     return data.decode()
 
 
-def _host(body: str) -> str:
-    """Host code for CPU tensors: CUDA's headers, checks and streams go."""
+def _host(body: str, told: str) -> str:
+    """Host code for CPU tensors: CUDA's headers, checks and streams go. `told`: what the compiler is told before it."""
     body = _INCLUDES.sub("", body)
     for pattern, new in _SWAPS:
         body = re.sub(pattern, new, body)
@@ -206,7 +207,7 @@ def _host(body: str) -> str:
     body = _without_aliases(body)
     head, rest = _split_includes(body)
     needed = stand_ins(rest)
-    return head + "\n" + prelude(needed + rest) + ("\n" + needed if needed else "") + rest
+    return head + "\n" + prelude(needed + rest) + ("\n" + needed if needed else "") + told + rest
 
 
 def _without_aliases(body: str) -> str:

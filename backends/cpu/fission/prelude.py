@@ -23,6 +23,7 @@ HEADERS = """#include <algorithm>
 #include <type_traits>
 """
 
+_REREAD = re.compile(r"\breinterpret_cast\s*<\s*(?!(?:const\s+)?(?:float[234]|void|char)\b)|\(\s*(?:const\s+)?(?!(?:float[234]|void|char)\b)\w[\w: ]*\*\s*\)\s*[&(\w]|\bunion\b")
 _CONDITION = re.compile(r"(?<!#)(?<!# )\bif\b")
 
 
@@ -30,7 +31,16 @@ def options(text: str) -> str:
     """How GCC is to build `text`: as on a GPU without traps and errno, so that floorf and sqrtf vectorize; without its dominator pass, which in
     GCC 12 overlooks masked stores (`toolchain.SAFE`), where a store may be masked: where something stands under a condition."""
     wanted = ["no-trapping-math", "no-math-errno", *([SAFE.removeprefix("-f")] if _CONDITION.search(text) else [])]
-    return f"#if defined(__GNUC__) && !defined(__clang__)\n#pragma GCC optimize({', '.join(map(json.dumps, wanted))})\n#endif\n"
+    return _pragma(wanted) + aliasing(text)
+
+
+def aliasing(text: str) -> str:
+    """CUDA's compilers let memory be read as another type than it was written; GCC has to be told where this may be."""
+    return _pragma(["no-strict-aliasing"]) if _REREAD.search(text) else ""
+
+
+def _pragma(words: list[str]) -> str:
+    return f"#if defined(__GNUC__) && !defined(__clang__)\n#pragma GCC optimize({', '.join(map(json.dumps, words))})\n#endif\n"
 
 
 _MATH = ("expf", "logf", "sinf", "cosf", "tanf", "powf", "tanhf", "erff", "exp2f", "log2f", "log1pf", "expm1f", "atanf", "asinf", "acosf",

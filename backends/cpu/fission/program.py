@@ -22,7 +22,7 @@ from .join import Nest, copied, joined, nest_of, statements, touched, with_varia
 from .kernel import Geometry, KernelCode, kernel_code
 from .prelude import options, prelude
 from .raised import raised, vector_headers
-from .shared_structs import without_shared_structs
+from .shared_structs import with_own_shared, without_shared_structs
 from .sync import Synchronising
 from .types import plain
 
@@ -37,7 +37,7 @@ _KNOWN = frozenset((*_C.values(), "long long", "unsigned long long", "long", "un
 def program(file: t.CudaFile, binding: Binding, entry: str, order: tuple[int, ...], raise_: bool | None = None) -> Translated:
     """`raise_`: kernels that Kernel IR can hold are scheduled anew: all, none, or (None) those where it pays. Raises UnsupportedCuda."""
     refuse_libraries(file.source)
-    file = without_shared_structs(uncubbed(ungrouped(synchronous(file))))
+    file = with_own_shared(without_shared_structs(uncubbed(ungrouped(synchronous(file)))))
     codes = [_launched(file, launch, binding, entry, raise_) for launch in binding.launches]
     calls = _Calls(file, binding, codes)
     sync = Synchronising(file)

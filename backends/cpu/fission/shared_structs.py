@@ -1,4 +1,5 @@
-"""Structs that stand for a block's dynamic shared memory, in plain CUDA. A file comes in; one without them goes out.
+"""Structs that stand for a block's dynamic shared memory, and shared memory that is declared outside functions, in plain CUDA. A file comes in;
+one without them goes out.
 
 `SharedMemory<T> shared; T* s = shared;`  ->  `extern __shared__ T shared[]; T* s = shared;`, as in the samples of CUDA's toolkit, whose struct
 hides the declaration from kernels that are templates.
@@ -12,6 +13,8 @@ from typing import Any
 
 from ....frontend.cuda import tree as t
 from ....frontend.cuda.macros import closing
+from ....frontend.cuda.read import UnsupportedCuda
+from .sync import Synchronising
 
 _STRUCT = re.compile(r"(?:\btemplate\s*<[^<>{}]*>\s*)?\bstruct\s+(\w+)\s*(<[^<>{}]*>)?\s*\{")
 _OPERATOR = re.compile(r"operator\s+(?:const\s+)?([\w:]+)\s*\*")
@@ -25,6 +28,35 @@ def without_shared_structs(file: t.CudaFile) -> t.CudaFile:
     if not elements:
         return file
     return replace(file, source=source, functions=tuple(replace(f, body=_Rewriter(elements).run(f.body)) for f in file.functions))
+
+
+def with_own_shared(file: t.CudaFile) -> t.CudaFile:
+    """`extern __shared__ T s[];` outside functions becomes the first line of each kernel that uses it. Raises UnsupportedCuda."""
+    outside = {d.name: s for s, _, _ in file.symbols if "__shared__" in s.qualifiers for d in s.declarators}
+    if not outside:
+        return file
+    inlined = Synchronising(file).functions
+    for f in file.functions:
+        if f.kind == "device" and f.name not in inlined and t.names(f.body) & outside.keys():
+            raise UnsupportedCuda(f"line {f.line}: {f.name} uses shared memory that is declared outside functions")
+    data = file.source.encode()
+    for s, start, stop in file.symbols:
+        if "__shared__" in s.qualifiers:
+            data = data[:start] + bytes(c if c in b"\n" else 32 for c in data[start:stop]) + data[stop:]
+    functions = tuple(f if f.kind != "kernel" else _declaring(f, file, outside) for f in file.functions)
+    kept = tuple(symbol for symbol in file.symbols if "__shared__" not in symbol[0].qualifiers)
+    return replace(file, source=data.decode(), functions=functions, symbols=kept)
+
+
+def _declaring(kernel: t.Function, file: t.CudaFile, outside: dict[str, t.Declare]) -> t.Function:
+    """The kernel with the declarations that it and what it calls need."""
+    reached: list[t.Function] = [kernel]
+    for f in reached:
+        called = (file.function(t.called(c)) for c in t.calls(f.body))
+        reached += [g for g in called if g is not None and g not in reached]
+    used = frozenset().union(*(t.names(f.body) for f in reached)) - {p.name for p in kernel.params}
+    needed = [replace(s, line=kernel.line) for name, s in outside.items() if name in used]
+    return replace(kernel, body=(*needed, *kernel.body)) if needed else kernel
 
 
 def _blanked(source: str) -> tuple[str, dict[str, str]]:
