@@ -42,6 +42,10 @@ SCREEN = 1.35
 """A candidate predicted to take this many times as long as the best and the default schedule is not built."""
 PATIENCE = 0.3
 """Share of the budget that one verdict may take before the end of the run."""
+STARTS = 3.0
+"""Verdicts take about so many starts of a process that exports and plans the model."""
+MOST_KEPT = 0.4
+"""Of the budget, for the end of the run."""
 LONG = 240.0
 """From this budget on the default schedule is judged before the search: a task that cannot be judged is found out at once."""
 HOPES = 16
@@ -126,6 +130,7 @@ class Search:
         self._refused_programs: dict[str, str] = {}
         self._forecasts: dict[tuple[str, Machine], float] = {}
         self._verdict_s = 0.0
+        self._start_s = state.seconds - state.before
         self._judged_at = 0.0
         self._idle = 0
         self._pace = 0.0
@@ -398,9 +403,10 @@ class Search:
 
     @property
     def reserve_s(self) -> float:
-        """Kept for the last race, verdict and comparison; a judge that needs longer takes it beyond the budget."""
-        verdict = 0.0 if self.late or self.gpu else 1.5 * self._verdict_s
-        return min(0.3 * self.budgets.seconds, verdict + 6.0 + (12.0 if self.budgets.seconds >= 120 and not self.gpu else 0.0))
+        """Kept for the last race, verdict and comparison; a judge that needs longer takes it beyond the budget. Before its first verdict: what this
+        process took to start says how busy the machine is."""
+        verdict = 0.0 if self.late or self.gpu else 1.5 * (self._verdict_s or STARTS * self._start_s)
+        return min(MOST_KEPT * self.budgets.seconds, verdict + 6.0 + (12.0 if self.budgets.seconds >= 120 and not self.gpu else 0.0))
 
     def _judge_best(self) -> None:
         while self._improved():

@@ -58,6 +58,12 @@ def test_a_slow_judge_has_the_last_word_alone(run):
     assert made.best.individual.ratio < 0.99 and not made.best.verdict.trials
 
 
+def test_a_busy_machine_keeps_more_for_the_last_word(run):
+    quick, slow = run("quick", seconds=100.0), run("slow", seconds=100.0)
+    slow._start_s = quick._start_s + 5.0
+    assert quick.reserve_s < slow.reserve_s <= 0.4 * 100.0
+
+
 def test_the_budget_of_evaluations_holds(run):
     made = run(evaluations=13).run()
     assert made.evaluations == 13 and made.stopped == "evaluations"
