@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .inline_asm import ASM, rewrite_asm
+from .parameters import kept
 from .tokens import Code, UnreadableCuda
 
 
@@ -42,7 +43,7 @@ _PLACES = frozenset(("threadIdx", "blockIdx", "blockDim", "gridDim"))
 _ATTRIBUTES = frozenset(
     ("__launch_bounds__", "__attribute__", "__cluster_dims__", "__maxnreg__", "__align__", "alignas", "decltype")
 )
-_LAMBDA = "(const ::uint3 threadIdx, const ::uint3 blockIdx, const ::dim3 blockDim, const ::dim3 gridDim) mutable"
+_LAMBDA = "(const ::uint3 threadIdx, const ::uint3 blockIdx, const ::dim3 blockDim, const ::dim3 gridDim)"
 
 
 @dataclass(frozen=True)
@@ -227,7 +228,8 @@ def _places_outside(code: Code, kernels: list[_Kernel]) -> bool:
 
 def _rewrite_kernel(code: Code, k: _Kernel, text: KernelText) -> None:
     flags = f"{str(text.waits).lower()}, {str(text.orders).lower()}"
-    code.at[k.body].text = f'{{ ::wl::prepare<{flags}>("{text.name}", [=]{_LAMBDA} __attribute__((always_inline)) -> void {{'
+    own = "WL_SHARED_PARAMETERS" if kept(code, k.name + 2, k.close, k.body, k.end) else "mutable"
+    code.at[k.body].text = f'{{ ::wl::prepare<{flags}>("{text.name}", [=]{_LAMBDA} {own} __attribute__((always_inline)) -> void {{'
     code.at[k.end].text = "WL_REACHED_END; }); }"
 
 

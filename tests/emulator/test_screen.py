@@ -7,6 +7,7 @@ import pytest
 from warploom.backends.emulator.argument import Argument
 from warploom.backends.emulator.isolate import in_child
 from warploom.backends.emulator.launch import Launch
+from warploom.backends.emulator.rewrite import rewrite
 from warploom.backends.emulator.screen import open_screen, screenable
 from warploom.backends.emulator.unit import Call, Parameter, build_unit
 
@@ -64,6 +65,37 @@ def test_right_kernel_ends_at_the_screen(name):
 @pytest.mark.parametrize("name", SUSPECT)
 def test_what_may_be_wrong_goes_to_the_checker(name):
     assert screened(*SUSPECT[name]) is None
+
+
+@pytest.mark.parametrize(
+    "text, shared",
+    [
+        ("float* y, const float* x, int n) { int i = threadIdx.x; if (i < n) y[i] = x[i] * (float)n; }", True),
+        ("float* y, int n) { y[n] = reinterpret_cast<const float4*>(y)[0].x; }", True),
+        ("float* y, const float* x = nullptr) { x += 3; }", False),
+        ("float* y, int n) { *y++ = n; }", False),
+        ("float* y, int n) { for (; n > 0; n >>= 1) y[n] = 1; }", False),
+        ("float* y, int n) { clear(n); }", False),
+        ("float* y, int n) { int& r = n; ++r; }", False),
+        ("float* y, Sizes s) { y[0] = s[1]; }", False),
+        ("#define NEXT n = n - 1\n", False),
+    ],
+)
+def test_threads_share_the_parameters_that_no_thread_changes(text, shared):
+    if text.startswith("#"):
+        source = f"{text}__global__ void k(float* y, int n) {{ NEXT; y[n] = 1; }}"
+    else:
+        source = f"__global__ void k({text}"
+    assert ("WL_SHARED_PARAMETERS" in rewrite(source).text) == shared
+
+
+def test_a_parameter_that_threads_change_is_each_threads_own():
+    x, y = np.arange(64, dtype=np.float32), np.zeros(64, np.float32)
+    source = "__global__ void k(float* y, const float* x, int n) { n += threadIdx.x; x += blockIdx.x * 32; y[blockIdx.x * 32 + threadIdx.x] = *(x + n); }"
+    arguments = [Argument(Parameter("y", "float32"), y, "out"), Argument(Parameter("x", "float32"), x, "in"), Argument(Parameter("n", "int32", pointer=False), np.int32(0), "in")]
+    unit = build_unit(source, (Call("k", Launch.of(2, 32), (0, 1, 2)),), [a.parameter for a in arguments])
+    arrays = open_screen(unit).run(arguments)
+    assert arrays is not None and (arrays[0] == x).all()
 
 
 def test_kernels_whose_threads_wait_are_the_checkers():

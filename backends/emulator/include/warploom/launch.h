@@ -3,6 +3,7 @@
 // unless the body orders them (atomics, fences, printf), where block 0 runs first, then 1, and so on.
 #pragma once
 #include <stdexcept>
+#include <type_traits>
 #include <utility>
 
 #include "block.h"
@@ -141,8 +142,12 @@ struct Runner {
         for (unsigned left = extent.x; left; --left, x += step, me += 2 * step) {
           screen::set_thread(me);
           set_index(uint3{x, y, z});
-          Body own = shared_body;
-          own(uint3{x, y, z}, place.block, extent, place.grid_dim);
+          if constexpr (std::is_invocable_v<const Body&, uint3, uint3, dim3, dim3>) {
+            shared_body(uint3{x, y, z}, place.block, extent, place.grid_dim);
+          } else {
+            Body own = shared_body;
+            own(uint3{x, y, z}, place.block, extent, place.grid_dim);
+          }
         }
       }
     }
@@ -236,6 +241,13 @@ struct Grid {
     if (failed) throw std::runtime_error(failure.message);
   }
 };
+
+// Of a kernel that changes none of its parameters: all threads may work on one copy. Where nothing is observed the compiler sees that by itself.
+#ifdef WL_SCREEN
+#define WL_SHARED_PARAMETERS
+#else
+#define WL_SHARED_PARAMETERS mutable
+#endif
 
 // Called by a rewritten kernel: keeps its body until `launch` says where it runs.
 template <bool kFibers, bool kOrdered, class Body>
