@@ -236,15 +236,16 @@ class Steps(Generic[K]):
         """
         return self._apply(script.Pipeline(axis, buffer))
 
-    def merge(self, buffer: str, dim: int) -> K:
+    def merge(self, buffer: str, dim: int, pad: int = 0) -> K:
         """Make one dim of a buffer's dims `dim` and `dim + 1`.
 
         merge(t, 0)          t: shared.f32[4, 16, K]   ->   t: shared.f32[64, K]
                              t[a, b, k]                     t[a*16 + b, k]
+        merge(t, 0, pad=8)   as many elements more that nothing reads: rows of shared memory that do not all begin in one bank
 
         The dims belong to no lanes.
         """
-        return self._apply(script.Merge(buffer, dim))
+        return self._apply(script.Merge(buffer, dim, pad))
 
     def when(self, dim: str, lo: int, hi: int = 0) -> K:
         """What follows, up to the next `when`, schedules the program for values of a dim from `lo` to below `hi` (0: no upper end).

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..ir.expr import Cast, Load, Op, names
+from ..ir.expr import Cast, Load, Op, as_int, names
 from ..ir.kernel import For, Reduce, statements
 from .draft import Draft
 from .sketch_gpu_contract import SIDE, extent, own_fill_axes, parallel_axes, product_operands, reduction_axes
@@ -20,6 +20,9 @@ WARP_TILE = {32: (16, 16), 64: (32, 32), 128: (64, 32)}
 
 FRAGMENT = 16
 """Elements of the reduction that one operation sums, and rows of its left side."""
+
+PAD = 8
+"""Elements by which a row of a staged tile is longer: the rows that a warp reads at once lie in banks of their own, and begin at 16 bytes."""
 
 
 def tensor_cores(draft: Draft) -> bool:
@@ -89,6 +92,7 @@ class _Tile:
         self.of_lane = [f"{i}h", f"{j}p"]
         self.sides = {i: [f"{i}w", f"{i}m", f"{i}h", f"{i}g"], j: [f"{j}w", f"{j}n", f"{j}t", f"{j}p"]}
         self.depth = [f"{k}s", f"{k}k"]
+        self.fills: list[tuple[Load, str, str]] = []  # operand, and the loops over rows and columns of its tile
 
     def split(self) -> bool:
         i, j, k, draft = self.i, self.j, self.k, self.draft
@@ -105,7 +109,7 @@ class _Tile:
         )  # fmt: skip
 
     def stage(self, load: Load) -> bool:
-        """An operand's tile in shared memory, a row for each row or column of the product, filled along what lies together in memory."""
+        """An operand's tile in shared memory, a row for each row or column of the product."""
         draft, name = self.draft, f"{load.buffer}_s"
         used = {n for i in load.index for n in names(i)}
         side = self.sides[self.i if self.i in used else self.j]
@@ -114,19 +118,34 @@ class _Tile:
             return False
         own = own_fill_axes(draft, name, by)
         row, column = draft.fresh(f"{name}_row"), draft.fresh(f"{name}_{self.k}")
-        if not (self._merged(name, 0, own[: len(side)], row) and self._merged(name, 1, own[len(side) :], column)):
+        if not (self._merged(name, 0, own[: len(side)], row) and self._merged(name, 1, own[len(side) :], column, PAD)):
             return False
-        if self.k not in names(load.index[-1]) and not draft.attempt(f"reorder({column}, {row})"):
-            return False
-        loops = [x.axis for x in draft.loops() if x.axis in (row, column)]
-        return draft.attempt(*(f"bind({a}, lanes)" for a in reversed(loops)))
+        self.fills.append((load, row, column))
+        return True
 
-    def _merged(self, name: str, dim: int, axes: list[str], new: str) -> bool:
+    def fill(self, load: Load, row: str, column: str) -> bool:
+        """The threads fill a tile along what lies together in memory."""
+        draft = self.draft
+        if self.k not in names(load.index[-1]):
+            return draft.attempt(f"reorder({column}, {row})", f"bind({row}, lanes)", f"bind({column}, lanes)")
+        width, few = self._together(load), draft.fresh(f"{column}v")
+        if width > 1 and draft.attempt(f"split({column}, {width}, {column}, {few}, tail=exact)"):
+            return draft.attempt(f"bind({few}, vector)", f"bind({column}, lanes)", f"bind({row}, lanes)")
+        return draft.attempt(f"bind({column}, lanes)", f"bind({row}, lanes)")
+
+    def _together(self, load: Load) -> int:
+        """Elements along the reduction that one thread copies at once: as many as divide a row of the operand, up to 16 bytes."""
+        row = as_int(self.draft.program.buffers()[load.buffer].shape[-1])
+        return next((w for w in (8, 4, 2) if row is not None and row % w == 0), 1)
+
+    def _merged(self, name: str, dim: int, axes: list[str], new: str, pad: int = 0) -> bool:
         """The dims of a tile from `dim` on, filled by the loops `axes`, become one dim and one loop."""
         merged = axes[0]
         for k, axis in enumerate(axes[1:]):
-            whole = new if k == len(axes) - 2 else self.draft.fresh(f"{new}{k}")
-            if not self.draft.attempt(f"merge({name}, {dim})", f"collapse({merged}, {axis}, {whole})"):
+            last = k == len(axes) - 2
+            whole = new if last else self.draft.fresh(f"{new}{k}")
+            padded = f", {pad}" if pad and last else ""
+            if not self.draft.attempt(f"merge({name}, {dim}{padded})", f"collapse({merged}, {axis}, {whole})"):
                 return False
             merged = whole
         return True
@@ -136,6 +155,8 @@ class _Tile:
         draft = self.draft
         target = next(s for s in statements(draft.program.body) if isinstance(s, Reduce)).targets[0].buffer
         draft.attempt(f"unguard({target})")
+        if not all(self.fill(*f) for f in self.fills):
+            return False
         nest = [*self.lanes[2:], *self.of_lane, f"{self.k}k"]
         return draft.attempt(*(f"bind({a}, lanes)" for a in self.lanes)) and draft.attempt(f"tensorize(({', '.join(nest)}), {self.product.intrinsic})")
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from ...ir.dependence import crossed
 from ...ir.expr import ONE, Const, Expr, Var, add, as_int, bounds, floordiv, mod, mul, names
 from ...ir.intrinsic import inline_calls
-from ...ir.kernel import Alloc, Body, Buffer, Call, For, Program, expressions, statements, writes
+from ...ir.kernel import Alloc, Body, Buffer, Call, For, Program, Stmt, Store, expressions, statements, writes
 from ...ir.scope import Scope
 from ...ir.text import print_program
 from ...ir.types import BYTES
@@ -181,7 +181,7 @@ class _Kernel:
             shared is None or shared > STATIC_SHARED, spaces, scope,
         )  # fmt: skip
         block.blocks = self.launch.blocks
-        block.in_pairs = frozenset(x.buffer for s in statements(body) if isinstance(s, Call) for x in s.operands[1:])
+        block.in_pairs = frozenset(n for s in statements(body) for n in _several(s))
         for d in self.program.dims:
             block.ranges[d.name] = (d.lo, d.hi)
         for b in params:
@@ -266,6 +266,13 @@ class _Kernel:
             texts.append(f"const {kind} {block.name(loop.axis)} = {block.value(digit, 'i64').text};")
             total = mul(total, loop.hi)
         return (total, ONE, ONE), texts[::-1]
+
+
+def _several(s: Stmt) -> list[str]:
+    """Buffers of which a statement may touch several elements at a time: those of an operation of a warp, and of a copy by a vector loop."""
+    if isinstance(s, For) and s.kind == "vector":
+        return [x.buffer for x in s.body if isinstance(x, Store)]
+    return [x.buffer for x in s.operands[1:]] if isinstance(s, Call) else []
 
 
 def _count(b: Buffer) -> int | None:

@@ -17,12 +17,14 @@ class Merge(Step):
 
     merge(t, 0)          t: shared.f32[4, 16, K]   ->   t: shared.f32[64, K]
                          t[a, b, k]                     t[a*16 + b, k]
+    merge(t, 0, pad=8)   as many elements more that nothing reads: rows of shared memory that do not all begin in one bank
 
     The dims belong to no lanes.
     """
 
     buffer: str
     dim: int
+    pad: int = 0
 
     def apply(self, p: Program) -> Program:
         b = need_alloc(p, self.buffer)
@@ -31,7 +33,9 @@ class Merge(Step):
             raise IllegalStep(
                 f"`{b.name}` has no dims {d} and {d + 1} to merge", hint=f"its dims are {b.owned} to {len(b.shape) - 1}, owned ones apart"
             )
-        shape = (*b.shape[:d], mul(b.shape[d], b.shape[d + 1]), *b.shape[d + 2 :])
+        if self.pad < 0:
+            raise IllegalStep(f"a dim is padded by 0 and more elements, not {self.pad}")
+        shape = (*b.shape[:d], add(mul(b.shape[d], b.shape[d + 1]), self.pad), *b.shape[d + 2 :])
 
         def reshape(s: Stmt, scope: Scope) -> Body | None:
             return (Alloc(replace(b, shape=shape)),) if isinstance(s, Alloc) and s.buffer.name == b.name else None

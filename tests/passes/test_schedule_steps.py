@@ -6,6 +6,7 @@ from warploom.ir.diagnostic import IllegalStep, ParseError
 from warploom.ir.interpret import run_program, shape_of
 from warploom.ir.text import parse_program, print_program
 from warploom.ir.verify import verify
+from warploom.passes.schedule.merge import Merge
 from warploom.passes.schedule.script import STEPS, apply, parse_script, print_script
 
 NAIVE = {
@@ -176,6 +177,7 @@ GOOD = {
     "tensorize_warp": ("half", f"{WARP}; bind(ig, lanes); bind(jt, lanes); tensorize((ig, jt, ih, jp, k1), mma_m16n8k16_f16)"),
     "pipeline": ("linear", "split(j, 8); expand(j1); split(k, 4); stage(B, at=k0, by=(k1, j1), space=shared); pipeline(k0, B_s)"),
     "merge": ("linear", "split(j, 8); expand(j1); split(k, 4); stage(B, at=k0, by=(k1, j1), space=shared); merge(B_s, 0)"),
+    "merge_padded": ("linear", "split(j, 8); expand(j1); split(k, 4); stage(B, at=k0, by=(k1, j1), space=shared); merge(B_s, 0, pad=2)"),
     "when": ("scale", "when(M, 1, 4); when(M, 6, 8); bind(i, block); when(M, 4, 6); when(M, 8); split(i, 4, tail=cut)"),
     "when_common": ("rows", "split(j, 4, tail=cut); when(M, 1, 4); bind(i, block); when(M, 4)"),
     "goto": ("linear", "split(i, 14); split(j, 32); reorder(j0, i0, i1, j1); expand(i1, j1); stage(B, at=root, by=(j0, k, j1)); stage(A, at=root, by=(i0, k, i1)); unguard(acc); bind(j1, vector); bind(i1, unroll); bind(j0, block)"),
@@ -273,6 +275,7 @@ ILLEGAL = [
     ("half", f"{WARP}; bind(ig, lanes); bind(jt, lanes); tensorize((ig, jt, ih, jp, k1), mma_m16n8k16_bf16)", "takes bf16 for `a`, not `B_s`"),
     ("half", f"{WARP}; set_space(A_s, scratch); bind(ig, lanes); bind(jt, lanes); tensorize((ig, jt, ih, jp, k1), mma_m16n8k16_f16)", "takes a shared.f16[8, 16] for `b`, not `A_s`"),
     ("half", f"{WARP}; bind(ig, lanes); bind(jt, lanes); set_space(acc, shared); tensorize((ig, jt, ih, jp, k1), mma_m16n8k16_f16)", "local.f32[[8, 4], 2, 2] for `c`, not `acc`"),
+    ("linear", (*parse_script("split(j, 8); expand(j1); split(k, 4); stage(B, at=k0, by=(k1, j1), space=shared)"), Merge("B_s", 0, -1)), "padded by 0 and more"),
     ("linear", "pipeline(k, acc)", "not allocated in the body"),
     ("rows", "pipeline(i, s)", "not filled by one statement"),
     ("gemm_i8", "tensorize(k, vnni99)", "not an intrinsic"),

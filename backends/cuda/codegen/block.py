@@ -46,7 +46,6 @@ class Block(Folds, Thread):
         super().__init__(functions, taken, wide, atomic, written)
         self.threads, self.dynamic, self.workspaces = threads, dynamic, workspaces
         self.scope = scope
-        self.in_pairs: frozenset[str] = frozenset()  # buffers that an operation of a warp reads, several elements at a time
         self.shared_bytes: Expr | int = 0
         self.lane_ranges: dict[str, tuple[int | None, int | None]] = {}
         self.lane_names: dict[tuple[str, str], str] = {}  # (axis, what it is of the thread's number) -> variable

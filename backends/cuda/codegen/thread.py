@@ -28,8 +28,8 @@ from ....ir.kernel import (
 )
 from ....ir.monoid_terms import combine_terms
 from .functions import Functions
-from .values import Home, Value, Values, register_type
-from .vectors import Packet, packets
+from .values import OR, Home, Value, Values, register_type
+from .vectors import Copy, Packet, copy_of, packets
 from .writer import Writer
 
 _ASSIGN = {"add": "+=", "mul": "*="}
@@ -52,6 +52,7 @@ class Thread(Values):
         super().__init__(functions, taken, wide)
         self.writer = Writer()
         self.atomic, self.written = atomic, written
+        self.in_pairs: frozenset[str] = frozenset()  # arrays of which several elements are read or written at a time
         self.waiting: dict[str, Buffer] = {}  # registers that are declared where they are first stored to
         self.folding: dict[int, tuple[str, ...]] = {}  # id of a Reduce across lanes -> the thread's own partial results
 
@@ -163,11 +164,22 @@ class Thread(Values):
     # -------------------------------------------------------------------------------- vectors
     def vector_loop(self, s: For, n: int) -> bool:
         """Elements that lie together are moved by wide loads and stores; False where none do."""
+        with self.axis(s.axis, s.lo, s.hi):
+            copy = copy_of(s, n, self, self.in_pairs)
+        if copy is not None:
+            self._copied(copy)
+            return True
         found = packets(s, n, self)
         if not found:
             return False
         self._packed(s, n, found)
         return True
+
+    def _copied(self, copy: Copy) -> None:
+        to, source = (f"reinterpret_cast<{c}{copy.type}*>(&{self.element(x.buffer, x.index)})" for c, x in (("", copy.to), ("const ", copy.source)))
+        zeros = "0u" if copy.type == "unsigned" else f"{copy.type}{{}}"
+        value = f"*{source}" if copy.condition is None else f"{self.value(copy.condition, 'b1').inside(OR)} ? *{source} : {zeros}"
+        self.line(f"*{to} = {value};")
 
     def _packed(self, s: For, n: int, found: list[Packet]) -> None:
         old = dict(self.wide_loads)

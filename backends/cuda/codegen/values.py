@@ -50,11 +50,12 @@ def register_type(dtype: str) -> str:
 
 @dataclass(frozen=True)
 class Value:
-    """C++ text, its precedence and its IR dtype."""
+    """C++ text, its precedence and its IR dtype. `narrow`: of a value of 16 bits, held as a float, the text of these bits where it is at hand."""
 
     text: str
     level: int
     dtype: str
+    narrow: str = ""
 
     def inside(self, level: int) -> str:
         return self.text if self.level >= level else f"({self.text})"
@@ -114,13 +115,15 @@ class Values(Names[Home]):
             return Value(self.wide_loads[e], PRIMARY, dtype)
         text = self.element(e.buffer, e.index)
         if dtype in _WIDEN and self.homes[e.buffer].kind != "register":
-            text = f"{_WIDEN[dtype]}({text})"
+            return Value(f"{_WIDEN[dtype]}({text})", PRIMARY, dtype, text)
         return Value(text, PRIMARY, dtype)
 
     def stored(self, v: Value, buffer: str) -> str:
         """The text to assign to an element of the buffer."""
         dtype = self.homes[buffer].buffer.dtype
         v = self.cast(v, dtype)
+        if v.narrow and self.homes[buffer].kind != "register":
+            return v.narrow
         return f"{_NARROW[dtype]}({v.text})" if dtype in _NARROW and self.homes[buffer].kind != "register" else v.text
 
     # -------------------------------------------------------------------------------- expressions
@@ -201,7 +204,9 @@ class Values(Names[Home]):
         dtype = settled(common([self.infer(a) for a in e.args[1:]]), want)
         c = self.value(e.args[0], "b1")
         a, b = self.value(e.args[1], dtype), self.value(e.args[2], dtype)
-        return Value(f"{c.inside(OR)} ? {a.inside(OR)} : {b.inside(TERNARY)}", TERNARY, dtype)
+        narrow = [v.narrow or (f"{STORAGE[dtype]}({v.text})" if isinstance(x, Const) else "") for v, x in ((a, e.args[1]), (b, e.args[2]))]
+        bits = f"{c.inside(OR)} ? {narrow[0]} : {narrow[1]}" if dtype in _WIDEN and all(narrow) else ""
+        return Value(f"{c.inside(OR)} ? {a.inside(OR)} : {b.inside(TERNARY)}", TERNARY, dtype, bits)
 
     def _logic(self, e: Op) -> Value:
         args = [self.value(a, "b1") for a in e.args]
@@ -238,13 +243,14 @@ class Values(Names[Home]):
 
     def _rounded(self, v: Value, dtype: str) -> Value:
         if dtype in _WIDEN:
-            return Value(f"{_WIDEN[dtype]}({_NARROW[dtype]}({v.text}))", PRIMARY, dtype)
+            narrow = f"{_NARROW[dtype]}({v.text})"
+            return Value(f"{_WIDEN[dtype]}({narrow})", PRIMARY, dtype, narrow)
         return Value(f"({STORAGE[dtype]}){v.inside(UNARY)}", UNARY, dtype)
 
     def cast(self, v: Value, dtype: str, e: Expr | None = None) -> Value:
         """Convert a value to another dtype."""
         if v.dtype == dtype or (v.dtype in HELD and dtype == HELD[v.dtype]):
-            return replace(v, dtype=dtype)
+            return replace(v, dtype=dtype, narrow=v.narrow if v.dtype == dtype else "")
         if dtype == "b1":
             return Value(f"{v.inside(LESS)} != 0", EQUAL, "b1")
         if dtype in HELD:
