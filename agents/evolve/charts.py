@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 720.0, 300.0, 56.0, 32.0
+MOST_TICKS = 24
+"""Generations that have their number below: more would run into one another."""
 HUES = {
     "default": 0, "knowledge": 280, "forecast": 310, "decision": 214, "compose": 150, "crossover": 28, "mutation": 190, "learnt": 90, "steps": 330, "random": 45, "hill": 262,
 }  # fmt: skip
@@ -109,7 +111,8 @@ def lineage(rows: Sequence[Row], default: str, winner: str) -> Chart:
     lines = [("strong" if r.key in ancestors and p in ancestors else "edge", _curve(place[p], place[r.key])) for r in rows for p in r.parents if p in place]
     dots = [Dot(*place[r.key], 3 + 4 * min(1.5, max(0.0, r.speed - 0.7)), hue(r.operator), _title(r), r.key in ancestors) for r in rows]
     dots.append(Dot(*place[default], 6, 0, "the default schedule", True))
-    ticks = [(LEFT + (WIDTH - LEFT - 30) * g / last, height - 2, "middle", str(g - 1)) for g in columns]
+    every = max(1, math.ceil(last / MOST_TICKS))
+    ticks = [(LEFT + (WIDTH - LEFT - 30) * g / last, height - 2, "middle", str(g - 1)) for g in columns if (g - 1) % every == 0]
     return Chart(tuple(dots), tuple(sorted(lines)), tuple(ticks), height)
 
 
