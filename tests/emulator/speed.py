@@ -1,6 +1,6 @@
 """How fast the emulator is, in one interleaved run: barrier switches against a prototype, threads without barriers, turnaround, `--check`.
 
-    python -m tests.emulator.speed [--prototype FOLDER] [--out FILE.json] [--rounds 7] [--no-check]
+    python -m tests.emulator.speed [--prototype FOLDER] [--out FILE.json] [--rounds 7] [--no-check | --check-only]
 
 FOLDER has the prototype's `cudaemu.h`. Switches and threads are per second and core, of processor time on one core (others may be using the
 machine), by the clock on several. `--check` is the run of one order observed (the screen's, where the kernel is one for it, else the
@@ -218,14 +218,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--no-check", action="store_true", help="rates and turnaround alone")
+    parser.add_argument("--check-only", action="store_true", help="--check alone; what else OUT has stays")
     given = parser.parse_args()
-    value: dict = {"command": f"python -m tests.emulator.speed --rounds {given.rounds}", "cores": os.cpu_count(), "load": os.getloadavg()[0]}
-    value["rates"] = rates(given.prototype.resolve() if given.prototype else None, given.rounds)
-    value["turnaround_s"] = turnaround(given.rounds)
-    value["check"] = {} if given.no_check else summary(slowdowns(given.rounds))
-    for name, rate in value["rates"].items():
+    stored = json.loads(given.out.read_text()) if given.check_only and given.out and given.out.exists() else {}
+    command = f"python -m tests.emulator.speed --rounds {given.rounds}"
+    value: dict = stored or {"command": command, "cores": os.cpu_count(), "load": os.getloadavg()[0]}
+    if not given.check_only:
+        value["rates"] = rates(given.prototype.resolve() if given.prototype else None, given.rounds)
+        value["turnaround_s"] = turnaround(given.rounds)
+    told = {"command": f"{command} --check-only", "load": os.getloadavg()[0]} if given.check_only else {}
+    value["check"] = {} if given.no_check else told | summary(slowdowns(given.rounds))
+    for name, rate in value.get("rates", {}).items():
         print(f"{name:32s} median {rate['median']:.4g}  best {rate['best']:.4g}", file=sys.stderr)
-    print("turnaround", value["turnaround_s"], file=sys.stderr)
+    print("turnaround", value.get("turnaround_s", {}), file=sys.stderr)
     for name, e in value["check"].get("each", {}).items():
         print(f"{name:32s} {e['by']:8s} {e['plain_us']:9.1f} us plain {e['checked_us']:9.1f} us observed {e['slowdown']:6.2f}", file=sys.stderr)
     print("check", {k: v for k, v in value["check"].items() if k != "each"}, file=sys.stderr)
