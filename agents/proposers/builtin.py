@@ -33,7 +33,7 @@ class Builtin:
         out: list[Proposal] = []
         if board.generation == 0:
             out += self._known(board, want)
-            out += self._foreseen(board, want // 4) if self.guidance else []
+            out += self._foreseen(board, (want + 1) // 2) if self.guidance else []
         elif self.crossover:
             out += self._combined(board, max(1, want // 4))
         out += self._structures(board, max(1, want // (5 if board.generation else 10)))
