@@ -71,7 +71,7 @@ class CudaMaker:
         except WarploomError as error:
             raise NotBuilt(Finding("compile-error", error.message)) from None
         folder = str(include_folder())
-        flags = f"-std=gnu++17 -I{folder} {' '.join(unit.flags)}"
+        flags = f"-std=gnu++17 -I{folder} {' '.join(unit.build_flags)}"
         self.library = build(unit.text, "c++", self.sandbox, compile_only=flags, read_only=(folder,))
 
     def start(self, scalars: tuple, slots: int, threads: int) -> Contained:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,21 +146,12 @@ def build(
         "-fopenmp",
         "-fvisibility=hidden",
         "-mtls-dialect=gnu2",
-        *unit.flags,
+        *unit.build_flags,
         *flags,
-        *reread_flags(unit.body),
         f"-I{include_folder()}",
     ]
     headers = Headers((("warploom_prelude.h", _prelude(extra + unit.defines)),))
     return compile_library([f'#include "{headers.main}"\n{unit.body}'], (*base, *given), headers, "emulated")
-
-
-_REREAD = re.compile(r"\breinterpret_cast\b|\w\s*\*\s*\)\s*[&(\w]")
-
-
-def reread_flags(text: str) -> tuple[str, ...]:
-    """C++ takes memory written as one type and read as another (`*(float4*)s`) for two that never meet; CUDA's compilers do not."""
-    return ("-fno-strict-aliasing",) if _REREAD.search(text) else ()
 
 
 def _prelude(defines: str) -> str:

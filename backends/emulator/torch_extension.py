@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from .execute import header_stamp, reread_flags
+from .execute import header_stamp
 from .includes import expand_includes
 from .rewrite import Rewritten, rewrite
 from .torch_build import build_library, import_extension
-from .unit import include_folder, unit_defines, unit_flags
+from .unit import include_folder, reread_flags, unit_defines, unit_flags
 
 
 def is_extension(source: str) -> bool:

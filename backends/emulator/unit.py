@@ -1,12 +1,13 @@
 """The C++ translation unit of a bare kernel: CUDA text, launches and parameters come in, one C++ text goes out.
 
-The unit needs only `include_folder()` on the include path and `unit_flags(...)`. It exports
+The unit needs only `include_folder()` on the include path and `Unit.build_flags`. It exports
 `extern "C" const char* wl_run(void** arguments)` (a pointer argument is itself, a scalar or struct a pointer to its bytes;
 null when all went well, else what went wrong) and, on request, a plain `extern "C" void kernel(...)` for a C caller.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,11 @@ class Unit:
     defines: str = ""
 
     @property
+    def build_flags(self) -> tuple[str, ...]:
+        """All flags for the compile step: `flags`, and what the text needs besides, however it is run."""
+        return (*self.flags, *reread_flags(self.body))
+
+    @property
     def source(self) -> str:
         """What the body holds of the source, rewritten."""
         return self.body.partition(_ENTRY)[0]
@@ -96,7 +102,7 @@ def emulator_translation_unit(
     """One launch of one kernel as a unit whose `extern "C" void <entry>(...)` takes the parameters: pointers as pointers,
     scalars by value (half and bfloat16 as `uint16_t`), structs as a pointer to their bytes.
 
-    Compile `unit.text` with `-I include_folder()` and `unit.flags` into an object, then link it with -shared and without them.
+    Compile `unit.text` with `-I include_folder()` and `unit.build_flags` into an object, then link it with -shared and without them.
     """
     call = Call(kernel, launch, tuple(range(len(params))))
     return build_unit(source, (call,), params, entry=entry)
@@ -128,6 +134,14 @@ def build_unit(
     if entry:
         parts.append(_c_entry(entry, calls, params))
     return Unit("".join(parts), rewritten.kernels, unit_flags(rewritten), tuple(calls), unit_defines(rewritten))
+
+
+_REREAD = re.compile(r"\breinterpret_cast\b|\w\s*\*\s*\)\s*[&(\w]")
+
+
+def reread_flags(text: str) -> tuple[str, ...]:
+    """C++ takes memory written as one type and read as another (`*(float4*)s`) for two that never meet; CUDA's compilers do not."""
+    return ("-fno-strict-aliasing",) if _REREAD.search(text) else ()
 
 
 def unit_flags(rewritten: Rewritten) -> tuple[str, ...]:

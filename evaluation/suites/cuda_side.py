@@ -113,7 +113,7 @@ def _emulated(source: str, binding: Binding, signature: Signature, cases: list, 
     parameters, calls = _calls(binding, signature)
     unit = build_unit(source, calls, parameters, entry="kernel")
     folder = str(include_folder())
-    flags = f"-std=gnu++17 -O1 -I{folder} {' '.join(unit.flags)}"
+    flags = f"-std=gnu++17 -O1 -I{folder} {' '.join(unit.build_flags)}"
     library = build(unit.text, "c++", sandbox, compile_only=flags, read_only=(folder,))
     nothing = tuple(_scalars(binding, signature))
     contained = native.start(library, "", _with_scalars(signature, nothing), nothing, 1, 2, sandbox)
