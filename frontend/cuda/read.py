@@ -120,7 +120,7 @@ class _Reader:
 
     def params(self, declarator: Any) -> Iterator[t.Param]:
         for n in declarator.child_by_field_name("parameters").named_children:
-            if n.type in ("parameter_declaration", "optional_parameter_declaration"):
+            if n.type in ("parameter_declaration", "optional_parameter_declaration", "variadic_parameter_declaration"):
                 yield self.param(n)
 
     def param(self, n: Any) -> t.Param:
@@ -137,7 +137,7 @@ class _Reader:
         return " ".join([*words, self.text(n.child_by_field_name("type"))])
 
     def declared(self, n: Any) -> tuple[str, str, tuple[t.Expr | None, ...]]:
-        """Name, mark (`*`, `&`, `* __restrict__`, `(&a)`) and extents of a declarator."""
+        """Name, mark (`*`, `&`, `* __restrict__`, `(&a)`, `...`) and extents of a declarator."""
         if n.type == "array_declarator":
             name, mark, extents = self.declared(n.child_by_field_name("declarator"))
             size = n.child_by_field_name("size")
@@ -151,6 +151,8 @@ class _Reader:
                 return "", " ".join(words), ()
             name, mark, extents = self.declared(inner)
             return name, " ".join([*words, mark]).strip(), extents
+        if n.type == "variadic_declarator":
+            return "".join(self.text(c) for c in n.named_children), "...", ()
         if n.type == "parenthesized_declarator":
             name, _, extents = self.declared(n.named_children[0])
             return name, self.text(n), extents

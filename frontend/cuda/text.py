@@ -107,7 +107,7 @@ def parameter(p: t.Param) -> str:
     """`const float* __restrict__ x`."""
     if "(" in p.mark:
         return f"{p.type} {p.mark}" + "".join("[]" if e is None else f"[{expression(e)}]" for e in p.extents)
-    gap = "" if p.mark.startswith(("*", "&")) else " "
+    gap = "" if p.mark.startswith(("*", "&", "...")) else " "
     mark = p.mark + (" " if p.mark else "")
     extents = "".join("[]" if e is None else f"[{expression(e)}]" for e in p.extents)
     return f"{p.type}{gap}{mark}{p.name}{extents}" + (f" = {p.default}" if p.default else "")

@@ -224,6 +224,11 @@ class Param:
         return "*" in self.mark or bool(self.extents)
 
     @property
+    def is_pack(self) -> bool:
+        """Any number of arguments."""
+        return "..." in self.mark
+
+    @property
     def is_const(self) -> bool:
         return "const" in self.type.split()
 

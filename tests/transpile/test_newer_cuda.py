@@ -45,6 +45,17 @@ __global__ void k(const float* x, float* y) {
   y[i] = sum;
 }""",
     ),
+    "functions of any number of arguments": (
+        "grid=2;block=32",
+        """template <typename... Ts> __device__ float total(float first, Ts... more) { return (first + ... + more); }
+template <typename T, typename... Ts> __device__ __forceinline__ float largest(const T& a, const Ts&... rest) {
+  if constexpr (sizeof...(rest) > 0) { float b = largest(rest...); return a > b ? a : b; } else return a;
+}
+__global__ void k(const float* x, float* y) {
+  int i = blockIdx.x * 32 + threadIdx.x;
+  y[i] = total(x[i], 1.0f, x[i ^ 1]) + largest(x[i], 0.5f, x[i ^ 2]);
+}""",
+    ),
     "vectors of a thread's own array by a macro": (
         "grid=2;block=8,4",
         """#define FLOAT4(v) (reinterpret_cast<float4*>(&(v))[0])
@@ -240,6 +251,7 @@ def test_the_emulator_gives_what_is_meant(name):
     [
         ("__global__ void k(float* x, const float* p) {\n  for (float v : p) x[0] += v;\n}", "line 2: a loop over `p`"),
         (f"{_PAIRS}__global__ void k(float* x) {{\n  __shared__ cuda::pipeline_shared_state<cuda::thread_scope_block, 2> s;\n  auto p = cuda::make_pipeline(cg::this_thread_block(), &s, 32);\n}}", "line 6: a pipeline whose threads are producers or consumers"),
+        ("template <typename... Ts>\n__device__ void wait(float* x, Ts... more) { x[threadIdx.x] = (0.0f + ... + more); __syncthreads(); }\n__global__ void k(float* x) {\n  wait(x, 1.0f, 2.0f);\n}", "line 4: wait synchronises and takes any number of arguments"),
         ("#include <cuda/barrier>\n__global__ void k(float* x) {\n  __shared__ cuda::barrier<cuda::thread_scope_block> b;\n  if (threadIdx.x == 0) init(&b, 1);\n  b.arrive_and_wait();\n}", "line 4: a barrier that is not said to be for all threads"),
     ],
 )

@@ -168,7 +168,7 @@ class Inliner:
     def value_of(self, call: t.Call, line: int) -> t.Expr:
         f = self.function(call, line)
         body = tuple(s for s in f.body if not isinstance(s, t.Comment))
-        if len(body) != 1 or not isinstance(body[0], t.Return) or body[0].value is None or len(call.args) != len(f.params) or self.sync.waits(body):
+        if len(body) != 1 or not isinstance(body[0], t.Return) or body[0].value is None or len(call.args) != len(f.params) or any(p.is_pack for p in f.params) or self.sync.waits(body):
             return call
         types = self.template_arguments(f, call)
         value = spelling.respell(retyped(body[0].value, types))
@@ -233,6 +233,8 @@ class Inliner:
         """Parameters: names and literals take the parameter's place, other values a variable of its name."""
         ahead: list[t.Stmt] = []
         env: dict[str, t.Expr] = {}
+        if any(p.is_pack for p in f.params):
+            raise UnsupportedCuda(f"line {line}: {f.name} synchronises and takes any number of arguments", hint="write out the functions that it stands for")
         args = [*call.args, *(t.Opaque((p.default,)) for p in f.params[len(call.args) :] if p.default)]
         if len(args) != len(f.params):
             raise UnsupportedCuda(f"line {line}: {f.name} takes {len(f.params)} arguments, {len(call.args)} are given")
