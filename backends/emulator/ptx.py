@@ -131,11 +131,13 @@ class _Block:
         text = text.strip()
         return [x.strip() for x in text[1:-1].split(",")] if text.startswith("{") else [text]
 
-    def address(self, text: str) -> str:
+    def address(self, text: str, shared: bool = True) -> str:
+        """A place in shared memory, or in that of the whole GPU."""
         match = re.fullmatch(r"\[\s*(.+?)\s*(?:\+\s*(\d+|%\d+)\s*)?\]", text.strip())
         if not match:
             raise _Unknown(f"operand {text}")
-        return f"::wl::pointed({self.value(match[1])}) + {self.value(match[2]) if match[2] else 0}"
+        start = f"::wl::pointed({self.value(match[1])})" if shared else f"reinterpret_cast<char*>({self.value(match[1])})"
+        return f"{start} + {self.value(match[2]) if match[2] else 0}"
 
 
 def _lines(text: str) -> list[str]:
@@ -181,7 +183,7 @@ def _ldmatrix(b: _Block, match: re.Match, arguments: list[str]) -> str:
 def _copy(b: _Block, match: re.Match, arguments: list[str]) -> str:
     if len(arguments) not in (3, 4) or arguments[2] not in ("4", "8", "16"):
         raise _Unknown(match[0])
-    to, source = (b.address(x) for x in arguments[:2])
+    to, source = b.address(arguments[0]), b.address(arguments[1], shared=False)
     return f"::wl::copy_async<{arguments[2]}>({to}, {source}, {b.value(arguments[3]) if len(arguments) == 4 else arguments[2]})"
 
 

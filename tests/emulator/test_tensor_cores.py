@@ -1,5 +1,8 @@
 """Operations of whole warps on matrices: inline PTX and nvcuda::wmma, against NumPy; fragments are placed as the PTX ISA's figures say."""
 
+import math
+import mmap
+
 import numpy as np
 import pytest
 from warploom.backends.emulator import KernelFailed, Launch, run_kernel
@@ -124,6 +127,20 @@ __global__ void k(float* D, const __half* A, const __half* B) {
 
 def test_copies_addresses_and_ldmatrix():
     a, b = values((16, 16)), values((16, 8))
+    d = run(TILED, np.zeros((16, 8), np.float32), a, b)
+    np.testing.assert_array_equal(d, a.astype(np.float32) @ b.astype(np.float32))
+
+
+def test_copies_from_addresses_of_32_bits():
+    """They are no addresses in shared memory: a heap may lie that low."""
+    below_4_gib = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40
+    arrays = []
+    for shape in ((16, 16), (16, 8)):
+        memory = mmap.mmap(-1, 4096, flags=below_4_gib)
+        arrays.append(np.frombuffer(memory, np.float16, math.prod(shape)).reshape(shape))
+        arrays[-1][:] = values(shape)
+        assert arrays[-1].ctypes.data < 1 << 32
+    a, b = arrays
     d = run(TILED, np.zeros((16, 8), np.float32), a, b)
     np.testing.assert_array_equal(d, a.astype(np.float32) @ b.astype(np.float32))
 
