@@ -1,6 +1,5 @@
 """Operations of whole warps on matrices: inline PTX and nvcuda::wmma, against NumPy; fragments are placed as the PTX ISA's figures say."""
 
-import math
 import mmap
 
 import numpy as np
@@ -131,18 +130,20 @@ def test_copies_addresses_and_ldmatrix():
     np.testing.assert_array_equal(d, a.astype(np.float32) @ b.astype(np.float32))
 
 
-def test_copies_from_addresses_of_32_bits():
+def test_copies_from_addresses_of_32_bits(monkeypatch):
     """They are no addresses in shared memory: a heap may lie that low."""
     below_4_gib = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40
-    arrays = []
-    for shape in ((16, 16), (16, 8)):
-        memory = mmap.mmap(-1, 4096, flags=below_4_gib)
-        arrays.append(np.frombuffer(memory, np.float16, math.prod(shape)).reshape(shape))
-        arrays[-1][:] = values(shape)
-        assert arrays[-1].ctypes.data < 1 << 32
-    a, b = arrays
-    d = run(TILED, np.zeros((16, 8), np.float32), a, b)
-    np.testing.assert_array_equal(d, a.astype(np.float32) @ b.astype(np.float32))
+    places = []
+
+    def low(count, value, dtype):
+        out = np.frombuffer(mmap.mmap(-1, count, flags=below_4_gib), dtype, count)
+        out[:] = value
+        places.append(out.ctypes.data)
+        return out
+
+    monkeypatch.setattr(np, "full", low)
+    test_copies_addresses_and_ldmatrix()
+    assert len(places) == 3 and max(places) < 1 << 32
 
 
 def test_special_registers_names_and_scopes():
