@@ -6,9 +6,9 @@ for convolutions: neighbouring points read the same memory, and there are many o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
-from ..ir.kernel import For, If, Program, Reduce, statements
+from ..ir.kernel import Alloc, For, If, Program, Reduce, reads, statements, writes
 from ..ir.machine import Machine
 from ..ir.verify import verify
 from .draft import Draft, nest_of
@@ -24,7 +24,7 @@ _FOLDS = ("add", "max", "min", "any", "all")
 def sketch_triton(program: Program, kind: str, machine: Machine, choices: Mapping[str, int] | None = None) -> Draft:
     """The default Triton schedule for a naive program of a class, verified."""
     draft = Draft(program=program, machine=machine, choices=choices or {})
-    for rule in (*((contract,) if kind == "contract" else ()), *((rows,) if kind != "conv" else ()), points, plain_points):
+    for rule in (*((contract,) if kind == "contract" else ()), *((rows, plain_rows) if kind != "conv" else ()), points, plain_points):
         if draft.kept(lambda rule=rule: rule(draft) and draft.is_legal()):
             return draft
     verify(draft.program)
@@ -81,8 +81,15 @@ def _tiles(draft: Draft, axes: list[str], most: int) -> None:
     to_grid(draft, axes)
 
 
-def rows(draft: Draft) -> bool:
-    """A program instance for each point, where its rows are worth a tile and what they combine into is a sum, a maximum or the like."""
+def plain_rows(draft: Draft) -> bool:
+    """`rows`, and no axes merged in loops over rows that are kept: a window over such a row is hard to prove in range of what was written."""
+    kept = {s.buffer.name for s in statements(draft.program.body) if isinstance(s, Alloc) and s.buffer.space == "scratch"}
+    return bool(kept) and rows(draft, kept)
+
+
+def rows(draft: Draft, apart: Set[str] = frozenset()) -> bool:
+    """A program instance for each point, where its rows are worth a tile and what they combine into is a sum, a maximum or the like.
+    Loops that touch a buffer of `apart` are not merged."""
     nests = [s for s in draft.program.body if isinstance(s, For)]
     inner = [loop for top in nests for loop in row_loops(body_of(top))]
     if not inner or not all(_tiled_fold(s) for s in statements(draft.program.body)) or not rows_win(draft, nests, inner):
@@ -92,27 +99,31 @@ def rows(draft: Draft) -> bool:
     done: set[str] = set()
     for loop in inner:
         if loop.axis not in done:
-            done.update(_along(draft, loop))
+            done.update(_along(draft, loop, merged=not _touches(loop, apart)))
     return True
+
+
+def _touches(loop: For, buffers: Set[str]) -> bool:
+    return any({*writes(s), *(x.buffer for x in reads(s))} & buffers for s in statements((loop,)))
 
 
 def _tiled_fold(s: object) -> bool:
     return not isinstance(s, Reduce) or s.monoid in _FOLDS
 
 
-def _along(draft: Draft, loop: For) -> list[str]:
-    """A row as tiles: its loops merged, a partial result for each lane where something is combined."""
+def _along(draft: Draft, loop: For, merged: bool) -> list[str]:
+    """A row as tiles: its loops `merged`, a partial result for each lane where something is combined."""
     nest = nest_of((loop,))
     axes = [x.axis for x in nest]
     scan = any(isinstance(s, Reduce) and s.running for s in statements(nest[-1].body))
     row = axes[0]
-    for inner in axes[1:] if not scan else ():
-        merged = draft.fresh(row + inner)
-        if not draft.attempt(f"collapse({row}, {inner}, {merged})"):
+    for inner in axes[1:] if merged and not scan else ():
+        both = draft.fresh(row + inner)
+        if not draft.attempt(f"collapse({row}, {inner}, {both})"):
             break
-        row = merged
+        row = both
     else:
-        row = axes[-1] if scan else row
+        row = row if merged and not scan else axes[-1]
     n = count_of([x for x in draft.loops() if x.axis == row][:1])
     size = min(LONG_TILE, 1 << max(n - 1, 0).bit_length())
     chunk, tile = draft.fresh(f"{row}c"), draft.fresh(f"{row}t")

@@ -88,10 +88,15 @@ class Loaded:
         self.kernels = module_of(program.source)
 
     def on_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """All launches in order on torch's current stream."""
+        """All launches in order on torch's current stream. Raises TritonFailed."""
+        from triton.errors import TritonError
+
         for x in self.launches:
             values = [self.dims[a] if a in self.dims else tensors[a] for a in x.args]
-            getattr(self.kernels, x.kernel)[x.grid](*values, num_warps=WARPS)
+            try:
+                getattr(self.kernels, x.kernel)[x.grid](*values, num_warps=WARPS)
+            except TritonError as error:  # shared memory or registers that the device does not have
+                raise TritonFailed(f"{x.kernel}: {str(error).strip().splitlines()[0]}") from None
 
 
 def compile_ahead(program: CudaProgram, arch: int = ARCHITECTURE) -> dict[str, int]:

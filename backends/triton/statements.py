@@ -6,6 +6,7 @@ its old value.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 
 from ...ir.dependence import crossed
@@ -18,6 +19,7 @@ from ...passes.regions import Nest, folds, nest_at
 from ..cpu.codegen.dtypes import HELD
 from ..cuda.codegen.thread import UnsupportedOnGpu
 from .functions import Functions
+from .hoisted import Hoisted
 from .values import AND, PRIMARY, SUM, TYPES, Home, Value, Values, held
 
 Region = Stmt | Barrier
@@ -41,6 +43,9 @@ class Statements(Values):
         self.block = "0"  # the number of this program instance
         self.lane_names: dict[tuple[str, str], str] = {}  # (axis, its tl.arange) -> variable
         self.folded: tuple[Reduce, ...] = ()
+        self.shared: ChainMap[str, str] = ChainMap()  # texts of indices that have names here
+        self.masks = 0  # that have names now
+        self.temporaries: dict[tuple[str, int, tuple[int, ...], str], str] = {}
         self.defined: set[str] = set()
 
     def line(self, text: str) -> None:
@@ -109,10 +114,10 @@ class Statements(Values):
         low, high, guards = self._uniform_bounds(s)
         self.line(f"for {self.name(s.axis)} in range({low}, {high}):" if low != "0" else f"for {self.name(s.axis)} in range({high}):")
         self.depth += 1
-        outer, self.scope = self.scope, self.scope.enter(s)
+        outer, self.scope, self.shared = self.scope, self.scope.enter(s), self.shared.new_child()
         with self.axis(s.axis, s.lo, s.hi):
             self._under_all(guards, s.body)
-        self.scope = outer
+        self.scope, self.shared = outer, self.shared.parents
         self.depth -= 1
 
     def _indexes_tiles(self, s: For) -> bool:
@@ -150,18 +155,22 @@ class Statements(Values):
         condition, wide = self.value(guards[0], "b1"), bool(self.varies(guards[0]))
         product = isinstance(body[0], For) and body[0].kind == "vector"  # masks its operands itself
         if wide and not condition.text.isidentifier() and not product:
-            condition = self._bound(condition, self.fresh("mask"))
+            condition = self._bound(condition, self._temporary("mask", guards[0], "b1"))
+            self.masks += 1
+            with self.under(condition, wide):
+                self._under_all(guards[1:], body)
+            self.masks -= 1
+            return
         with self.under(condition, wide):
             self._under_all(guards[1:], body)
-        self.taken.discard(condition.text)
 
     def condition(self, s: If) -> None:
         outer, self.scope = self.scope, self.scope.enter(s)
         if not self.axes:
             self.line(f"if {self.value(s.cond, 'b1').text}:")
-            self.depth += 1
+            self.depth, self.shared = self.depth + 1, self.shared.new_child()
             self.regions(s.body)
-            self.depth -= 1
+            self.depth, self.shared = self.depth - 1, self.shared.parents
         else:
             self._under_all(_conjuncts(s.cond), s.body)
         self.scope = outer
@@ -188,11 +197,21 @@ class Statements(Values):
         for k, loop in enumerate(nest.loops):
             self.names[loop.axis] = self.lane_names[loop.axis, _arange(self.shape[k], k, len(self.shape))]
             self.ranges = {**self.ranges, loop.axis: (0, self.shape[k] - 1)}
+        self.hoisted = Hoisted(
+            self.lines, "    " * self.depth, frozenset(self.ranges), frozenset(nest.axes), self.shared, not self.wide,
+            lambda e: self.value(e, "i64").text, self._declare,
+        )  # fmt: skip
         self.inside(nest.body)
-        self.ranges, self.axes, self.scope, self.atomic = saved, (), scope, atomic
+        self.ranges, self.axes, self.scope, self.atomic, self.hoisted = saved, (), scope, atomic, None
         for x in statements(nest.body):
             if isinstance(x, Alloc):
                 self.homes.pop(x.buffer.name, None)
+
+    def _declare(self, base: str, e: Expr) -> str:
+        """A name for an index of the nest."""
+        name = self.fresh(base)
+        self.names[name], self.hoisted_ranges[name] = name, bounds(e, self.ranges)  # type: ignore[arg-type]
+        return name
 
     def declare_lanes(self, body: tuple[Region, ...]) -> None:
         """Declare what the nests of the program use of `tl.arange`, each once."""
@@ -279,6 +298,14 @@ class Statements(Values):
             self._assign(t, v)
         for t, r in zip(s.targets, s.running):
             self._assign(r, self.load(t))
+
+    def _temporary(self, base: str, e: Expr, dtype: str) -> str:
+        """A name for the value of `e`, which later values of the same type may take over: in a loop a name keeps its type."""
+        varies = self.varies(e)
+        key = (base, self.masks, tuple(n if a in varies else 1 for a, n in zip(self.axes, self.shape)), dtype)
+        if key not in self.temporaries:
+            self.temporaries[key] = self.fresh(base)
+        return self.temporaries[key]
 
     def _bound(self, v: Value, name: str) -> Value:
         self.line(f"{name} = {v.text}")
@@ -420,6 +447,7 @@ class Statements(Values):
     def _operand(self, e: Expr, axes: tuple[str, str], shape: tuple[int, int], s: For, k: str, guards: list[Expr]) -> str:
         """A tile over two axes of the product, zero where a condition on them does not hold."""
         saved = self.axes, self.shape, self.conditions, self.ranges, dict(self.names)
+        hoisted, self.hoisted = self.hoisted, None
         held_now = [g for g in (*self.dot_guards, *guards) if not names(g) & (set(saved[0]) | {s.axis}) - set(axes)]
         self.axes, self.shape, self.conditions = axes, shape, ()
         self.ranges = {**self.ranges, s.axis: (0, shape[axes.index(s.axis)] - 1)}
@@ -436,7 +464,7 @@ class Statements(Values):
         v = self._full(self.value(e, "f32"), e)
         out = self._bound(v, self.fresh(f"{next(iter(loads(e))).buffer}_tile"))
         self.axes, self.shape, self.conditions, self.ranges = saved[:4]
-        self.names = saved[4]
+        self.names, self.hoisted = saved[4], hoisted
         for text in (*lines, f"{out.text} ="):
             self.taken.discard(text.split(" ")[0])
         return out.text

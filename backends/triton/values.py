@@ -16,6 +16,7 @@ from ..cpu.codegen.dtypes import HELD, WEAK_FLOAT, WEAK_INT, common, infer, oper
 from ..cuda.codegen.names import Names
 from ..cuda.codegen.thread import UnsupportedOnGpu
 from .functions import FUNCTIONS, Functions
+from .hoisted import Hoisted
 
 OR, XOR, AND, COMPARE, SHIFT, SUM, PRODUCT, UNARY, PRIMARY = range(9)
 INFIX = {
@@ -65,6 +66,8 @@ class Values(Names[Home]):
         self.functions, self.wide = functions, wide
         self.variables: dict[str, Value] = {}
         self.axes: tuple[str, ...] = ()
+        self.hoisted: Hoisted | None = None  # what the nest computes where it begins
+        self.hoisted_ranges: dict[str, tuple[int | None, int | None]] = {}
         self.conditions: tuple[tuple[Value, bool], ...] = ()  # what holds here, and whether it differs between lanes
 
     @property
@@ -92,7 +95,8 @@ class Values(Names[Home]):
 
     def pointer(self, buffer: str, index: tuple[Expr, ...]) -> str:
         """`x_ptr + offsets`"""
-        offset = self.value(self.offset(buffer, index), "i64")
+        place = self.offset(buffer, index)
+        offset = self.value(self.hoisted.place(place, self.name(buffer).removesuffix("_ptr")) if self.hoisted else place, "i64")
         return self.name(buffer) if offset.text == "0" else f"{self.name(buffer)} + {offset.inside(SUM)}"
 
     def variable(self, buffer: str, index: tuple[Expr, ...]) -> str:
@@ -167,7 +171,8 @@ class Values(Names[Home]):
         if kind == "logic":
             return self._logic(e)
         if kind == "compare" and all(is_index(a) for a in e.args) and not self.variables:
-            e = Op(e.name, tuple(simplify(a, self.ranges) for a in e.args))  # type: ignore[arg-type]
+            args = [simplify(a, self.ranges) for a in e.args]  # type: ignore[arg-type]
+            e = Op(e.name, tuple(self.hoisted.number(a) for a in args) if self.hoisted else tuple(args))
         dtype = settled(common([self.infer(a) for a in operands(e)]), self._weak(e, want))
         args = [self.value(a, dtype) for a in e.args]
         if kind == "compare":
@@ -184,7 +189,7 @@ class Values(Names[Home]):
     def _nonnegative(self, e: Op) -> bool:
         if not is_index(e):
             return False
-        (low, _), (divisor, _) = (bounds(a, self.ranges) for a in e.args)  # type: ignore[arg-type]
+        (low, _), (divisor, _) = (bounds(a, {**self.ranges, **self.hoisted_ranges}) for a in e.args)  # type: ignore[arg-type]
         return low is not None and low >= 0 and divisor is not None and divisor > 0
 
     def _select(self, e: Op, want: str) -> Value:

@@ -30,6 +30,9 @@ CASES = {
     "layer_norm": (lambda: nn.LayerNorm(517), lambda: [torch.randn(5, 517)]),
     "group_norm": (lambda: nn.GroupNorm(2, 6), lambda: [torch.randn(3, 6, 9, 7)]),
     "batch_norm": (_batch_norm, lambda: [torch.randn(3, 5, 19, 11)]),
+    "windows_of_kept_rows": (
+        lambda: nn.Sequential(_batch_norm(), nn.Tanh(), nn.MaxPool2d(2)), lambda: [torch.randn(2, 5, 19, 11)],
+    ),
     "sum": (lambda: F(lambda x: (x * x).sum()), lambda: [torch.randn(211, 311)]),
     "mean_of_columns": (lambda: F(lambda x: x.mean(0)), lambda: [torch.randn(67, 300)]),
     "argmax": (lambda: F(lambda x: x.argmax(1)), lambda: [torch.randint(0, 50, (3, 700, 5)).float()]),

@@ -7,7 +7,7 @@ from warploom.backends.triton.run import Worker, available, compile_ahead, worke
 
 pytestmark = pytest.mark.skipif(not available(), reason="Triton is not installed")
 
-QUICK = ("wide_pointwise", "nan", "softmax", "cumsum", "fold_beside_scan", "matmul", "linear_leaky_relu", "max_pool", "integers")
+QUICK = ("wide_pointwise", "nan", "softmax", "cumsum", "fold_beside_scan", "matmul", "linear_leaky_relu", "max_pool", "windows_of_kept_rows", "integers")
 
 
 def _check(name, ahead):
@@ -21,7 +21,7 @@ def _check(name, ahead):
 
 @pytest.mark.parametrize("name", QUICK)
 def test_agrees_with_eager(name):
-    _check(name, ahead=name in ("softmax", "matmul", "fold_beside_scan"))
+    _check(name, ahead=name in ("softmax", "matmul", "fold_beside_scan", "windows_of_kept_rows"))
 
 
 @pytest.mark.long
@@ -36,6 +36,12 @@ def test_contractions_are_products_of_tiles(golden):
     (source,) = compiled.sources.values()
     assert "tl.dot" in source and 'input_precision="ieee"' in source
     golden("matmul", source)
+
+
+def test_indices_that_loops_do_not_change_are_computed_before_them(golden):
+    model, inputs = case("conv_transpose")
+    (source,) = warploom.compile(model, inputs, target="triton", verify=False).sources.values()
+    golden("conv_transpose", source)
 
 
 def test_rows_are_tiles(golden):
