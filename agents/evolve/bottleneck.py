@@ -4,9 +4,10 @@ Roofline, 2009).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ...backends.cuda.counters import Counters
 from ...evaluation.report.work import Work, work
 from ...ir.machine import Machine
 from ...ir.module import Launch
@@ -14,6 +15,8 @@ from .features import features
 
 NEAR = 1.05
 """A kernel within this factor of its floor needs no more search."""
+BOUND = 0.6
+"""A unit that is busy for this share of the time holds a kernel back (Nsight Compute's guide: below 60% of both, latency does)."""
 
 HELPS: dict[str, tuple[str, ...]] = {
     "memory": ("stream", "lines", "together", "pack_columns", "pack_rows", "join", "inline", "places", "separate", "lanes", "vectors"),
@@ -27,7 +30,8 @@ HELPS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """Of one kernel: `share` of the run's time, `floor_s` by the roofline, `intensity` in operations per byte, `what` of `HELPS`."""
+    """Of one kernel: `share` of the run's time, `floor_s` by the roofline, `intensity` in operations per byte, `what` of `HELPS`, by the
+    `counters` where there are any."""
 
     role: str
     kind: str
@@ -36,30 +40,39 @@ class Bottleneck:
     floor_s: float
     intensity: float
     what: str
+    counters: Counters | None = None
 
     def words(self) -> str:
         """One line for a reader or a prompt."""
         near = self.floor_s / self.seconds if self.seconds else 0.0
-        return f"{self.role}: {self.what}: {100 * self.share:.0f}% of the time, {100 * near:.0f}% of what the machine allows ({self.intensity:.2g} operations per byte)"
+        counted = f"; {self.counters.words()}" if self.counters else ""
+        return f"{self.role}: {self.what}: {100 * self.share:.0f}% of the time, {100 * near:.0f}% of what the machine allows ({self.intensity:.2g} operations per byte{counted})"
 
 
-def bottlenecks(kernels: Sequence[tuple[str, Launch]], seconds: Sequence[float], machine: Machine, threads: int) -> list[Bottleneck]:
-    """Of each kernel, the heaviest first."""
+def bottlenecks(
+    kernels: Sequence[tuple[str, Launch]], seconds: Sequence[float], machine: Machine, threads: int, counters: Mapping[str, Counters] | None = None
+) -> list[Bottleneck]:
+    """Of each kernel, the heaviest first. `counters`: role -> what was counted, of kernels on a GPU."""
     whole = sum(seconds) or 1.0
     out = []
     for (role, launch), s in zip(kernels, seconds):
         w = work(launch.naive, {})
         floor = machine.floor_seconds(w.flops, w.nbytes, threads)
-        what = _what(launch, w, s, floor, machine, threads)
-        out.append(Bottleneck(role, launch.kind, s, s / whole, floor, w.flops / w.nbytes if w.nbytes else 0.0, what))
+        own = (counters or {}).get(role)
+        what = _what(launch, w, s, machine, threads, own)
+        out.append(Bottleneck(role, launch.kind, s, s / whole, floor, w.flops / w.nbytes if w.nbytes else 0.0, what, own))
     return sorted(out, key=lambda b: -b.seconds)
 
 
-def _what(launch: Launch, w: Work, seconds: float, floor: float, machine: Machine, threads: int) -> str:
+def _what(launch: Launch, w: Work, seconds: float, machine: Machine, threads: int, counters: Counters | None) -> str:
     if all(n.origin in ("pack", "pad") for n in launch.nodes):
         return "overhead"
     if threads > 1 and features(launch, machine).blocks < threads:
         return "parallelism"
+    if counters is not None:
+        if max(counters.memory, counters.compute) < BOUND:
+            return "latency"
+        return "memory" if counters.memory > counters.compute else "compute"
     by_memory = machine.floor_seconds(0.0, w.nbytes, threads)
     by_flops = machine.floor_seconds(w.flops, 0.0, threads)
     if max(by_memory, by_flops) > 0.45 * seconds:

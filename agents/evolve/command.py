@@ -21,13 +21,15 @@ from ..proposers.by_name import proposer
 from ..strategy import Evidence, Strategy, parse_strategies, print_strategy
 from ..tune import seconds_of
 from .bottleneck import bottlenecks
+from .candidate import Candidate
 from .contest import contest
+from .device import Device, here
 from .features import aligned
-from .gpu import GPUS, Emulation, write_source
+from .gpu import GPUS, Numbers, write_source
 from .judged import Bench, Judging, reasons
 from .result import header, write_best, write_code, write_pack, write_winner
 from .search import Accepted, Budgets, Listener, Outcome, Search
-from .state import FOUND, Json, NotRecorded, State
+from .state import FOUND, Json, NotRecorded, OtherRun, State
 from .subject import Subject, read_subject
 from .view import listener
 
@@ -87,10 +89,11 @@ def evolve(request: Request, quiet: bool = True, began: float | None = None) -> 
     try:
         state.agree(_identity(request, task.text), request.resume)
         gpu = request.target in GPUS
+        device, measured_on = placed(request.target, state) if gpu else (None, "")
         subject = read_subject(request.file, recorded(state, backend(request.target).machine() if gpu else measured()))
-        bench = Emulation(request.target) if gpu else Bench(task, request.threads, request.unsafe)
+        bench = Numbers(request.target, device) if gpu else Bench(task, request.threads, request.unsafe)
         with state.beating():
-            return _evolved(request, budgets, state, subject, task.text, bench, listener(quiet, budgets.seconds), folder)
+            return _evolved(request, budgets, state, subject, task.text, bench, listener(quiet, budgets.seconds), folder, device, gpu and not measured_on)
     finally:
         state.close()
 
@@ -105,6 +108,21 @@ def recorded(state: State, machine: Machine) -> Machine:
     return Machine(**{**told, "features": frozenset(told["features"])})  # type: ignore[arg-type]
 
 
+def placed(target: str, state: State) -> tuple[Device | None, str]:
+    """The GPU that is here and the name of the one that the run is measured on: a replay has only the second, a run without one neither.
+    Raises OtherRun where a run would go on elsewhere."""
+    told = state.recall("machine", "device")
+    if state.replaying:
+        return None, str(told["name"]) if told else ""
+    device = here(target)
+    name = device.name if device else ""
+    if told is None:
+        state.tell("machine", {"device": {"name": name}})
+    elif told["name"] != name:
+        raise OtherRun(f"{state.out} holds a run on {told['name'] or 'no GPU'}; here is {name or 'none'}", hint="resume it where it began, or give another --out")
+    return device, name
+
+
 def _identity(request: Request, text: str) -> dict[str, str]:
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return {
@@ -113,11 +131,11 @@ def _identity(request: Request, text: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _evolved(request: Request, budgets: Budgets, state: State, subject: Subject, subject_text: str, bench: Bench | Emulation, told: Listener, folder: Path) -> tuple[int, Json]:
+def _evolved(request: Request, budgets: Budgets, state: State, subject: Subject, subject_text: str, bench: Bench | Numbers, told: Listener, folder: Path, device: Device | None, modelled: bool) -> tuple[int, Json]:
     try:
         known = _knowledge(request, state)
         search = Search(
-            subject, proposer(request.proposer, request.model, state, subject_text, budgets.tokens, budgets.cost_usd, budgets.seconds), state, budgets, bench, request.seed, request.threads, known, listener=told
+            subject, proposer(request.proposer, request.model, state, subject_text, budgets.tokens, budgets.cost_usd, budgets.seconds), state, budgets, bench, request.seed, request.threads, known, listener=told, device=device, modelled=modelled
         )
         told.accepted = lambda a: keep(request, search, a, state, folder)  # type: ignore[method-assign]
         made = search.run()
@@ -137,7 +155,7 @@ def _knowledge(request: Request, state: State) -> Knowledge:
 
 
 # ------------------------------------------------------------------------------------------------ the end
-def finish(request: Request, search: Search, made: Outcome, state: State, bench: Judging | Emulation, folder: Path) -> Json:
+def finish(request: Request, search: Search, made: Outcome, state: State, bench: Judging | Numbers, folder: Path) -> Json:
     """Race what was accepted once more against the default, then against eager and Inductor; judge the winner on fresh seeds; write the
     folder."""
     subject, default = search.subject, made.accepted[0]
@@ -152,7 +170,7 @@ def finish(request: Request, search: Search, made: Outcome, state: State, bench:
     if made.written is not None and made.written.speedup > (verdict.speedup or 0.0) and verdict.accepted:
         return _written_best(request, search, made, verdict, state, folder)
     strategy = aligned(winner.individual.candidate, default.individual.candidate, subject.machine)
-    if search.gpu:
+    if search.modelled:
         return _modelled_best(request, search, made, winner, strategy, verdict, state, folder)
     over = float(ended["over_default"]) if winner is not default else 1.0  # type: ignore[arg-type]
     if winner is not default:
@@ -160,13 +178,21 @@ def finish(request: Request, search: Search, made: Outcome, state: State, bench:
         if not state.replaying:
             _learn(search, made, state)
     fields = _fields(request, search, made, winner, strategy, verdict, ended, over, state)
-    fields["source_file"] = write_winner(folder, subject, winner.individual.candidate, strategy, verdict, request.command)
+    fields["source_file"] = _written(request, search, winner.individual.candidate, strategy, verdict, folder)
     return write_best(folder, fields)
+
+
+def _written(request: Request, search: Search, c: Candidate, strategy: Strategy, verdict: Verdict, folder: Path) -> str:
+    """The winner's source and the pack of its kernels; the source's name goes out."""
+    if not search.gpu:
+        return write_winner(folder, search.subject, c, strategy, verdict, request.command)
+    write_pack(folder, search.subject, c)
+    return write_source(folder, c, request.target, header(search.subject, strategy, verdict, request.command))
 
 
 def _compared(request: Request, search: Search, winner: Accepted, default: Accepted, state: State) -> tuple[Accepted, Json]:
     """The winner with the last comparison; the default where it turns out no slower."""
-    if search.gpu:
+    if search.modelled:
         return winner, {}
     ended = _contest(request, search, winner, default, state)
     if winner is not default and float(ended["over_default"]) < 1.0:  # type: ignore[arg-type]
@@ -182,8 +208,7 @@ def _modelled_best(
     nothing: Json = {"times_ms": {}, "baseline": "", "speedup": None, "interval": []}
     fields = _fields(request, search, made, winner, strategy, verdict, nothing, None, state)
     fields |= {"measured": False, "ranked_by": f"roofline model of {search.subject.machine.name}", "modelled_over_default": 1 / winner.individual.ratio}
-    fields["source_file"] = write_source(folder, c, request.target, header(search.subject, strategy, verdict, request.command))
-    write_pack(folder, search.subject, c)
+    fields["source_file"] = _written(request, search, c, strategy, verdict, folder)
     return write_best(folder, fields)
 
 
@@ -213,12 +238,12 @@ def keep(request: Request, search: Search, accepted: Accepted, state: State, fol
     """What the judge accepts is in the folder at once, whatever becomes of the run; its speed against others is measured at the end."""
     c = accepted.individual.candidate
     strategy = aligned(c, search.board.default.candidate, search.subject.machine)
-    if search.gpu:
+    if search.modelled:
         _modelled_best(request, search, search.outcome, accepted, strategy, accepted.verdict, state, folder)
         return
     unknown: Json = {"speedup": accepted.verdict.speedup, "interval": [], "baseline": "", "times_ms": {}}
     fields = _fields(request, search, search.outcome, accepted, strategy, accepted.verdict, unknown, 1 / accepted.individual.ratio, state)
-    fields["source_file"] = write_winner(folder, search.subject, c, strategy, accepted.verdict, request.command)
+    fields["source_file"] = _written(request, search, c, strategy, accepted.verdict, folder)
     write_best(folder, fields)
 
 
@@ -241,7 +266,7 @@ def _last_race(search: Search, made: Outcome, state: State) -> Accepted:
     return others[best] if timings[best].ratio < 0.995 else default
 
 
-def _last_verdict(subject: Subject, winner: Accepted, state: State, bench: Judging | Emulation) -> Verdict:
+def _last_verdict(subject: Subject, winner: Accepted, state: State, bench: Judging | Numbers) -> Verdict:
     """On fresh seeds, in fresh processes, with times."""
     c = winner.individual.candidate
 
@@ -260,7 +285,7 @@ def _contest(request: Request, search: Search, winner: Accepted, default: Accept
     left = search.budgets.seconds - state.seconds
 
     def make(keys) -> dict[str, Json]:
-        ended = contest(subject, winner.individual.candidate, default.individual.candidate, request.threads, 2.0, left > INDUCTOR_S)
+        ended = contest(subject, winner.individual.candidate, default.individual.candidate, request.threads, 2.0, left > INDUCTOR_S, search.device)
         return {keys[0]: ended.to_json()}
 
     key = f"{winner.individual.key} {default.individual.key}"
@@ -280,7 +305,7 @@ def _fields(
         "problem": search.subject.problem.name, "target": request.target, "strategy": print_strategy(strategy), "verdict": _json(verdict),
         "speedup": ended["speedup"], "evaluations": made.evaluations, "source_file": "", "measured": True, "speedup_over_default": over,
         "interval": ended["interval"], "baseline": ended["baseline"], "times_ms": ended["times_ms"], "floor_ms": 1e3 * search.floor_s,
-        "bottlenecks": [b.words() for b in bottlenecks(kernels, i.kernels or [1.0] * len(kernels), search.board.machine, search.cores)],
+        "bottlenecks": [b.words() for b in bottlenecks(kernels, i.kernels or [1.0] * len(kernels), search.board.machine, search.cores, search.counters(i))],
         "stopped": made.stopped, "generations": made.generations, "seconds": round(state.seconds, 2), "seed": request.seed, "threads": request.threads,
         "proposer": request.proposer, "model": request.model, "tokens": spent.tokens, "cost_usd": spent.cost_usd, "calls": spent.calls,
         "search_s": round(made.seconds, 2), "judge_s": round(verdict.seconds, 2), "refused": len(made.board.refused), "accepted": len(made.accepted) - 1, "machine": search.subject.machine.name, "run": run_id(state),

@@ -1,18 +1,24 @@
-"""The last comparison of a run: winner, default schedule, eager and Inductor come in, their times in the same rounds go out."""
+"""The last comparison of a run: winner, default schedule, eager and Inductor come in, their times in the same rounds go out, on the machine
+that the run is for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from ...backends.cpu.build import build
 from ...backends.cpu.runtime import Runtime, load
-from ...evaluation.bench.contenders import eager, enter, inductor, ran, rotating
+from ...evaluation.bench.contenders import Entry, eager, enter, inductor, ran, rotating
+from ...evaluation.bench.gpu import ROTATED_BYTES
 from ...evaluation.bench.interleave import interleave
 from .candidate import Candidate
-from .measure import exclusive
+from .device import Device
+from .gpu import runs
+from .race import exclusive
 from .state import Json
 from .subject import Subject
 
@@ -34,8 +40,12 @@ class Contest:
         }  # fmt: skip
 
 
-def contest(subject: Subject, winner: Candidate, default: Candidate, threads: int, budget_s: float, with_inductor: bool) -> Contest:
-    """Interleaved on rotating inputs, the model's state as it is."""
+def contest(
+    subject: Subject, winner: Candidate, default: Candidate, threads: int, budget_s: float, with_inductor: bool, device: Device | None = None
+) -> Contest:
+    """Interleaved on rotating inputs, the model's state as it is; on a device by the wall, until it is done."""
+    if device is not None:
+        return _on(device, subject, winner, default, budget_s, with_inductor)
     model, inputs = subject.problem.model, rotating(subject.problem.inputs, seed=2, most=6)
     torch.set_num_threads(threads)
     entries = [
@@ -45,6 +55,36 @@ def contest(subject: Subject, winner: Candidate, default: Candidate, threads: in
     ]
     if with_inductor:
         entries.append(enter("inductor", lambda: inductor(model), inputs[0]))
+    return _interleaved(entries, inputs, budget_s, threads)
+
+
+def _on(device: Device, subject: Subject, winner: Candidate, default: Candidate, budget_s: float, with_inductor: bool) -> Contest:
+    model = copy.deepcopy(subject.problem.model).to(device.place)
+
+    def draw() -> tuple:
+        return tuple(v.to(device.place) if isinstance(v, torch.Tensor) else v for v in subject.problem.inputs())
+
+    def done(run: Callable[[tuple], object]) -> Callable[[tuple], object]:
+        def call(values: tuple) -> object:
+            result = run(values)
+            device.wait()
+            return result
+
+        return call
+
+    inputs = rotating(draw, seed=2, nbytes=ROTATED_BYTES, most=6)
+    target = subject.machine.isa
+    entries = [
+        enter("winner", lambda: done(runs(subject, winner.module, target, device)), inputs[0]),
+        enter("default", lambda: done(runs(subject, default.module, target, device)), inputs[0]),
+        enter("eager", lambda: done(eager(model)), inputs[0]),
+    ]
+    if with_inductor:
+        entries.append(enter("inductor", lambda: done(inductor(model)), inputs[0]))
+    return _interleaved(entries, inputs, budget_s, threads=2)
+
+
+def _interleaved(entries: Sequence[Entry], inputs: Sequence[tuple], budget_s: float, threads: int) -> Contest:
     with torch.no_grad(), exclusive():
         samples = interleave(ran(entries), inputs, budget_s, threads, min_rounds=25)
     times = {name: 1e3 * samples.median(name) for name in samples.seconds}

@@ -11,8 +11,11 @@ import hashlib
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 
+from ...backends.cuda.counters import Counters
+from ...backends.cuda.module import Target
+from ...backends.cuda.program import CudaProgram
 from ...evaluation.report.work import work
 from ...evaluation.verdict import Verdict
 from ...ir.diagnostic import BuildFailed, WarploomError
@@ -24,12 +27,14 @@ from ..strategy import Strategy, print_strategy
 from .board import Board, Individual, Proposal, Refusal
 from .bottleneck import NEAR, bottlenecks, lifted
 from .candidate import Candidate, Workshop
+from .device import Device, Measured, programs_of
 from .features import aligned
 from .forecast import forecast
-from .gpu import GPUS, Emulation, Modelled
+from .gpu import GPUS, Modelled, Numbers
 from .judged import Judging, TooSlow, reasons
-from .measure import STAGES, Arena, Timing
+from .measure import Arena
 from .modelled import launch_seconds
+from .race import STAGES, Racing, Timing, refused
 from .state import SMALL, Json, NotRecorded, State
 from .subject import Subject
 from .tiny import first_difference
@@ -107,17 +112,17 @@ class Listener:
 
 
 class Search:
-    """One run. `arena` and `bench` are made only where something must be measured or judged. `beaten`: some kernel was faster than the
+    """One run. `device`: the GPU to measure on; `modelled`: there is none, and nothing is measured. `arena` and `bench` are made only where something must be measured or judged. `beaten`: some kernel was faster than the
     roofline allows, so that its peaks are no reason to stop; `late`: the judge is too slow for this budget and has the last word alone."""
 
     def __init__(
-        self, subject: Subject, proposer: Proposer, state: State, budgets: Budgets, bench: Judging | Emulation, seed: int = 0, threads: int = 1,
-        knowledge: Knowledge | None = None, screen: bool = True, listener: Listener | None = None,
+        self, subject: Subject, proposer: Proposer, state: State, budgets: Budgets, bench: Judging | Numbers, seed: int = 0, threads: int = 1,
+        knowledge: Knowledge | None = None, screen: bool = True, listener: Listener | None = None, device: Device | None = None, modelled: bool = False,
     ):  # fmt: skip
         self.subject, self.proposer, self.state, self.budgets, self.bench = subject, proposer, state, budgets, bench
         self.threads, self.screen, self.listener = threads, screen, listener or Listener()
         self.workshop = Workshop(subject)
-        self.gpu = subject.machine.isa in GPUS
+        self.gpu, self.device, self.modelled = subject.machine.isa in GPUS, device, modelled
         self._model = launch_seconds if self.gpu else forecast
         default = Individual(self.workshop.make(Strategy("default schedule")), 1.0)
         known = (knowledge or Knowledge(())).scored(default.candidate, subject.machine)
@@ -126,7 +131,7 @@ class Search:
         self.board.individuals[default.key] = default
         self.board.seen.add(default.candidate.strategy.plan)
         self.outcome = Outcome(self.board, Accepted(default, Verdict(False, ())))
-        self._arena: Arena | Modelled | None = None
+        self._arena: Racing | None = None
         self._refused_programs: dict[str, str] = {}
         self._forecasts: dict[tuple[str, Machine], float] = {}
         self._verdict_s = 0.0
@@ -137,10 +142,13 @@ class Search:
         self.beaten = self.late = False
 
     @property
-    def arena(self) -> Arena | Modelled:
+    def arena(self) -> Racing:
         if self._arena is None:
             default = self.board.default.candidate
-            self._arena = Modelled(self.subject, default) if self.gpu else Arena(self.subject, default, self.threads)
+            if self.device is not None:
+                self._arena = Measured(self.subject, default, self.device)
+            else:
+                self._arena = Modelled(self.subject, default) if self.gpu else Arena(self.subject, default, self.threads)
         return self._arena
 
     @property
@@ -191,7 +199,24 @@ class Search:
             higher = lifted(self.board.machine, kernels, best.kernels)
             self.beaten |= higher != self.board.machine
             self.board.machine = higher
-        self.board.bottlenecks = bottlenecks(kernels, best.kernels or [1.0] * len(kernels), self.board.machine, self.cores)
+        seen = self.counters(best)
+        self.board.bottlenecks = bottlenecks(kernels, best.kernels or [1.0] * len(kernels), self.board.machine, self.cores, seen)
+
+    def counters(self, i: Individual) -> dict[str, Counters]:
+        """{role: hardware counters} of the default schedule and of what was accepted, where a GPU gives them and the run is long enough."""
+        told = self.state.recall("counters", i.key)
+        wanted = i.key == self.outcome.best.individual.key and self.budgets.seconds >= LONG
+        if told is None and wanted and self.device is not None and self.device.counted is not None:
+            told = self._counted(i.candidate, self.device.target, self.device.counted)
+            self.state.tell("counters", {i.key: told})
+        return {role: Counters(*shares) for role, shares in (told or {}).items()}  # type: ignore[misc]
+
+    def _counted(self, c: Candidate, target: Target, counted: Callable[[Sequence[CudaProgram]], list[Counters]]) -> Json:
+        try:
+            return {role: astuple(n) for role, n in zip(c.kernels, counted(programs_of(c.module, target)))}
+        except WarploomError as error:
+            self.listener.said(f"no counters, so bottlenecks are by the model alone: {error.message}")
+            return {}
 
     @property
     def floor_s(self) -> float:
@@ -215,7 +240,10 @@ class Search:
             self._pace = (self.state.seconds - begin) / len(fresh)
         if board.best.key != before:
             self._look()
+        accepted = outcome.best
         self._accept(not proposals)
+        if self.gpu and outcome.best is not accepted:
+            self._look()
         self.listener.generation(board, outcome, self.state)
 
     def _wanted(self) -> int:
@@ -295,7 +323,7 @@ class Search:
             t = timings[c.key]
             if t.wrong or not math.isfinite(t.ratio):
                 self._refused_programs[c.key] = "wrong"
-                self._refuse(p, "wrong: its numbers differ from the default schedule's on full data")
+                self._refuse(p, t.why or "wrong: its numbers differ from the default schedule's on full data")
                 continue
             self.board.individuals[c.key] = Individual(c, t.ratio, t.kernels, p.operator, p.parents, self.board.generation)
         rows = {c.key: self._row(p, c, timings[c.key]) for p, c in fresh}
@@ -333,7 +361,7 @@ class Search:
             return self.arena.race(batch, stages)
         except BuildFailed:
             if len(batch) == 1:
-                return [Timing(math.inf, math.inf, 0, (), True)]
+                return [refused("it does not build")]
             return [t for c in batch for t in self._race([c], stages)]
 
     # ---- free code ----
@@ -342,7 +370,7 @@ class Search:
         s = p.strategy
         key = "code " + hashlib.sha256(f"{s.language}\0{s.code}".encode()).hexdigest()[:16]
         if self.gpu or s.language not in FREE_LANGUAGES:
-            taken = "none, since nothing is measured" if self.gpu else ", ".join(FREE_LANGUAGES)
+            taken = "none, since the judge runs code on the CPU" if self.gpu else ", ".join(FREE_LANGUAGES)
             self._refuse(p, f"illegal: code in {s.language or 'no language'}; for this target: {taken}")
             return 0
         assert isinstance(self.bench, Judging)
@@ -406,7 +434,7 @@ class Search:
         """Kept for the last race, verdict and comparison; a judge that needs longer takes it beyond the budget. Before its first verdict: what this
         process took to start says how busy the machine is."""
         verdict = 0.0 if self.late or self.gpu else 1.5 * (self._verdict_s or STARTS * self._start_s)
-        return min(MOST_KEPT * self.budgets.seconds, verdict + 6.0 + (12.0 if self.budgets.seconds >= 120 and not self.gpu else 0.0))
+        return min(MOST_KEPT * self.budgets.seconds, verdict + 6.0 + (12.0 if self.budgets.seconds >= 120 and not self.modelled else 0.0))
 
     def _judge_best(self) -> None:
         while self._improved():
@@ -476,4 +504,4 @@ def _as_json(t: Timing) -> Json:
 def _timing(value: object) -> Timing:
     assert isinstance(value, dict)
     ratio, seconds = (math.inf if value[k] is None else float(value[k]) for k in ("ratio", "seconds"))
-    return Timing(ratio, seconds, int(value["rounds"]), tuple(value["kernels"]), bool(value["wrong"]))
+    return Timing(ratio, seconds, int(value["rounds"]), tuple(value["kernels"]), bool(value["wrong"]), str(value.get("why", "")))

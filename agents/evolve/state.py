@@ -18,7 +18,7 @@ from ...ir.diagnostic import Unreadable, WarploomError
 
 FILE = "state.sqlite"
 RECORD = "warploom evolve run"
-ASKED = ("machine", "knowledge", "measured", "verdict", "confirmed", "decision", "batch", "contest", "answer", "arrival")
+ASKED = ("machine", "knowledge", "measured", "verdict", "confirmed", "decision", "batch", "contest", "answer", "arrival", "counters")
 """What a run asks for: a replay needs nothing else."""
 SMALL = "small"
 """Kernel and script -> what was wrong with it on small data, or nothing."""

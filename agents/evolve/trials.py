@@ -36,7 +36,8 @@ from ..strategy import print_strategy
 from .candidate import Candidate
 from .command import Request, evolve
 from .judged import Judging
-from .measure import Arena, Timing
+from .measure import Arena
+from .race import Timing
 from .search import Budgets, Search
 from .state import FILE, State
 from .subject import Subject, read_subject

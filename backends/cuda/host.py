@@ -11,14 +11,20 @@ H100 = Machine(
 )  # fmt: skip
 """NVIDIA H100 Tensor Core GPU datasheet: 132 multiprocessors, 67 Tflop/s float32, 3.35 TB/s, 50 MB L2; 227 KiB shared memory a block."""
 
+FLOAT_UNITS = {(7, 0): 64, (7, 2): 64, (7, 5): 64, (8, 0): 64}
+"""Float32 units of a multiprocessor by compute capability (CUDA C++ Programming Guide, arithmetic instructions); all later ones have 128."""
+
 
 def machine() -> Machine:
-    """The first GPU that torch sees, or H100."""
+    """The first GPU that torch sees, its peaks from its clocks and widths; or H100."""
     if not torch.cuda.is_available():
         return H100
     p = torch.cuda.get_device_properties(0)
     shared = getattr(p, "shared_memory_per_block_optin", 99 << 10)
-    return Machine(p.name, "cuda", p.multi_processor_count, shared, p.L2_cache_size, 0, frozenset({f"sm_{p.major}{p.minor}"}))
+    flops = 2 * FLOAT_UNITS.get((p.major, p.minor), 128) * 1e3 * p.clock_rate
+    bandwidth = 2 * 1e3 * p.memory_clock_rate * p.memory_bus_width / 8
+    features = frozenset({f"sm_{p.major}{p.minor}"})
+    return Machine(p.name, "cuda", p.multi_processor_count, shared, p.L2_cache_size, 0, features, flops, bandwidth / p.multi_processor_count, bandwidth)
 
 
 def has_gpu() -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 
 from warploom.agents.evolve.judged import Judging, TooSlow
-from warploom.agents.evolve.measure import Timing
+from warploom.agents.evolve.race import Timing
 from warploom.agents.llm import Budget, NoReply, Reply
 from warploom.evaluation.verdict import Finding, Verdict
 
