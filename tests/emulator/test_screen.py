@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from warploom.backends.emulator.argument import Argument
+from warploom.backends.emulator.execute import build
 from warploom.backends.emulator.isolate import in_child
 from warploom.backends.emulator.launch import Launch
 from warploom.backends.emulator.rewrite import rewrite
-from warploom.backends.emulator.screen import open_screen, screenable
+from warploom.backends.emulator.screen import SCREEN_DEFINES, open_screen, screen_flags, screenable
 from warploom.backends.emulator.unit import Call, Parameter, build_unit
 
 VECTOR = "int i = threadIdx.x; if (blockIdx.x || i >= 16) return; ((float4*)y)[i] = ((const float4*)x)[i];"
@@ -114,3 +115,10 @@ def test_without_memory_for_a_stack_the_checker_does_it():
         return screen.run([Argument(Parameter("y", "float32"), np.zeros(32, np.float32), "out")])
 
     assert in_child(starved) is None
+
+
+def test_it_links_where_symbols_are_visible():
+    """As extensions are built: the assembly in place of its calls names variables of the library itself."""
+    source = "__global__ void k(float* y) { y[threadIdx.x] += 1; }"
+    unit = build_unit(source, (Call("k", Launch.of(1, 32), (0,)),), [Parameter("y", "float32")])
+    assert build(unit, flags=(*screen_flags(unit), "-fvisibility=default"), extra=SCREEN_DEFINES).is_file()

@@ -42,6 +42,7 @@ struct alignas(128) Slot {
   State* state = nullptr;  // null: only read
 };
 
+#pragma GCC visibility push(hidden)  // assembly in `screen_calls.h` names these
 inline Slot slots[kSlots];
 inline unsigned used = 0;
 inline State me = 0, launch = 2, next = 2;
@@ -50,6 +51,7 @@ inline int tripped = kClean, order = 0;
 inline bool atomics = false, inside = false;  // inside: a thread runs, not the code that starts threads
 inline Address image = 0;
 inline size_t image_bytes = 0;
+#pragma GCC visibility pop
 
 // Ends the run: the block's stack is dropped.
 [[noreturn]] WL_SCREEN_CALL inline void trip(Rule rule) {
