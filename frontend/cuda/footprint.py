@@ -7,6 +7,7 @@ loaded data or on floats is unknown, and so is an index made of it. Used to infe
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,8 +126,19 @@ class _Walk:
     # --- statements
 
     def body(self, statements: t.Body) -> None:
-        for s in statements:
-            self.statement(s)
+        with self.scope(statements):
+            for s in statements:
+                self.statement(s)
+
+    @contextlib.contextmanager
+    def scope(self, statements: t.Body) -> Iterator[None]:
+        """What the statements declare hides variables of the same name until their end."""
+        declared = {d.name for s in statements if isinstance(s, t.Declare) for d in s.declarators}
+        hidden = {name: self.env[name] for name in declared if name in self.env}
+        try:
+            yield
+        finally:
+            self.env |= hidden
 
     def statement(self, s: t.Stmt) -> None:
         if isinstance(s, t.Declare):
@@ -203,13 +215,11 @@ class _Walk:
     def loop(self, s: t.For) -> None:
         counted = self.counted(s)
         before = self.mask
-        if counted is None:
-            self.iterate(s)
-        else:
-            name, values = counted
-            if values.size == 0:
-                return
-            self.run_counted(name, values, s.body)
+        with self.scope((s.init,) if s.init is not None else ()):
+            if counted is None:
+                self.iterate(s)
+            elif counted[1].size:
+                self.run_counted(*counted, s.body)
         self.mask = before
 
     def counted(self, s: t.For) -> tuple[str, np.ndarray] | None:

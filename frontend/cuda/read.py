@@ -15,6 +15,7 @@ from typing import Any
 
 from ...ir.diagnostic import Place, WarploomError
 from . import tree as t
+from .grammar import parsed, within
 from .lambdas import own_names
 from .macros import expanded
 from .ranges import counted
@@ -27,14 +28,6 @@ class UnsupportedCuda(WarploomError):
     exit_code = 1
 
 
-@functools.cache
-def _parser() -> Any:
-    import tree_sitter
-    import tree_sitter_cuda
-
-    return tree_sitter.Parser(tree_sitter.Language(tree_sitter_cuda.language()))
-
-
 def read(source: str, *, host: bool = False) -> t.CudaFile:
     """Reads one file; bodies of host functions only with `host`. Raises UnsupportedCuda where a function cannot be read."""
     return _Reader(expanded(source), host).file()
@@ -42,10 +35,6 @@ def read(source: str, *, host: bool = False) -> t.CudaFile:
 
 _HEADS = ("__global__", "__device__", "__host__", "__forceinline__", "__noinline__")
 _DEFINED = {"__CUDA_ARCH__": 900, "__CUDACC__": 1, "__NVCC__": 1, "__CUDACC_VER_MAJOR__": 12, "CUDART_VERSION": 12000, "CUDA_VERSION": 12000}
-_LESS = re.compile(rb"(?<=[\w)\]])(\s*)<(?![<=])(?=[^<>;{}]*(?:;|&&|\|\||\?))")
-_PRAGMA = re.compile(rb'^[ \t]*#[ \t]*pragma\b[^\n]*|\b_Pragma\s*\(\s*"[^"\n]*"\s*\)', re.M)
-_LAMBDA_MARKS = re.compile(rb"(?<=\])\s*(?:__(?:host|device|forceinline)__\s*)+(?=[({])")
-_ALIGNED = re.compile(rb"(?<=__shared__)\s+(?:__align__|alignas)\s*\((?:[^()]|\([^()]*\))*\)|\b(?:__align__|alignas)\s*\((?:[^()]|\([^()]*\))*\)(?=\s+(?:extern\s+|static\s+)?__shared__)")
 SILENT_ASM = re.compile(r'\basm\s*(?:volatile\s*)?\(\s*""\s*(?=[:)])')  # a word to the compiler alone
 _QUALIFIERS = ("type_qualifier", "storage_class_specifier")
 
@@ -55,7 +44,7 @@ class _Reader:
         self.source, self.host = source, host
         self.bytes = source.encode()
         self.extents: dict[str, t.Expr] = {}  # of arrays declared so far, the outermost
-        self.root = _parser().parse(unambiguous(self.bytes)).root_node
+        self.root = parsed(self.bytes)
 
     def file(self) -> t.CudaFile:
         functions, symbols, macros = [], [], []
@@ -115,7 +104,7 @@ class _Reader:
         return tuple(self.text(n) for n in parameters.named_children if n.type != "comment")
 
     def bounds(self, node: Any) -> Iterator[t.Expr]:
-        for n in _within(node, "launch_bounds", stop="compound_statement"):
+        for n in within(node, "launch_bounds", stop="compound_statement"):
             yield from (self.expression(c) for c in n.named_children)
 
     def params(self, declarator: Any) -> Iterator[t.Param]:
@@ -440,7 +429,7 @@ class _Reader:
     # --- launches
 
     def launches(self, functions: list[t.Function]) -> Iterator[t.LaunchSite]:
-        for n in _within(self.root, "call_expression"):
+        for n in within(self.root, "call_expression"):
             syntax = next((c for c in n.children if c.type == "kernel_call_syntax"), None)
             if syntax is None:
                 continue
@@ -458,17 +447,6 @@ class _Reader:
                 stop=n.end_byte,
                 line=n.start_point[0] + 1,
             )
-
-
-def unambiguous(source: bytes) -> bytes:
-    """The same bytes with `>` for each `<` that surely compares: the grammar takes `a < b && c >= d` for a template.
-    The two have one precedence, and every text is cut from the original, so the tree is the right one.
-
-    Pragmas become blanks: the grammar takes `#pragma unroll` between two loops for all of the outer one's body. So do the marks of device
-    lambdas and the alignment of shared memory, which every array of it has."""
-    for marks in (_LAMBDA_MARKS, _ALIGNED):
-        source = marks.sub(lambda m: re.sub(rb"\S", b" ", m[0]), source)
-    return _PRAGMA.sub(lambda m: b" " * len(m[0]), _LESS.sub(lambda m: m[1] + b">", source))
 
 
 def _decided(condition: str) -> bool | None:
@@ -560,16 +538,6 @@ def _innermost(node: Any) -> str:
             break
         node = inner
     return node.type
-
-
-def _within(node: Any, kind: str, stop: str = "") -> Iterator[Any]:
-    """Nodes of a kind below `node`, in source order."""
-    for child in node.children:
-        if child.type == stop:
-            continue
-        if child.type == kind:
-            yield child
-        yield from _within(child, kind, stop)
 
 
 def _listed_values(n: Any) -> int:

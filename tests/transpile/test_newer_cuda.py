@@ -56,6 +56,43 @@ __global__ void k(const float* x, float* y) {
   y[i] = total(x[i], 1.0f, x[i ^ 1]) + largest(x[i], 0.5f, x[i ^ 2]);
 }""",
     ),
+    "comparisons with what is shifted, vectors of small numbers": (
+        "grid=2;block=64",
+        """struct Part { int n; };
+__global__ void k(const uchar4* x, short2* y, int n) {
+  __shared__ int s[64];
+  Part p{64};
+  int i = threadIdx.x, total = 0;
+  uchar4 v = x[blockIdx.x * 64 + i];
+  s[i] = v.x + v.w;
+  __syncthreads();
+  if (i < blockDim.x >> 1) s[i] += s[i + 32];
+  __syncthreads();
+  for (int i = 0; i < p.n >> 3; ++i) total += s[i];
+  bool low = total < n >> 2 || i < 3;
+  y[blockIdx.x * 64 + i] = make_short2(total, low ? v.y : v.z);
+}""",
+    ),
+    "CUB's scans of several items": (
+        "grid=2;block=64",
+        """#include <cub/cub.cuh>
+struct Absmax { __device__ float operator()(float a, float b) const { return fabsf(a) > fabsf(b) ? a : b; } };
+__global__ void k(const float* x, float* y) {
+  constexpr int N = 64;
+  using Scan = cub::BlockScan<float, N>;
+  __shared__ typename Scan::TempStorage temp;
+  float a[3], b[3], total, most;
+  for (int i = 0; i < 3; ++i) a[i] = x[(blockIdx.x * N + threadIdx.x) * 3 + i] - 0.5f;
+  Scan(temp).InclusiveSum(a, b, total);
+  __syncthreads();
+  for (int i = 0; i < 3; ++i) y[(blockIdx.x * N + threadIdx.x) * 3 + i] = b[i] + total;
+  Scan(temp).InclusiveScan(a, b, Absmax());
+  __syncthreads();
+  for (int i = 0; i < 3; ++i) y[(blockIdx.x * N + threadIdx.x) * 3 + i] += b[i];
+  Scan(temp).ExclusiveScan(a, b, -9.0f, cub::Max(), most);
+  for (int i = 0; i < 3; ++i) y[(blockIdx.x * N + threadIdx.x) * 3 + i] += b[i] + most;
+}""",
+    ),
     "vectors of a thread's own array by a macro": (
         "grid=2;block=8,4",
         """#define FLOAT4(v) (reinterpret_cast<float4*>(&(v))[0])
@@ -259,3 +296,14 @@ def test_what_has_no_rule_is_refused_by_name_and_line(source, reason):
     with pytest.raises(UnsupportedCuda) as caught:
         warploom.transpile(source, "grid=1;block=32")
     assert reason in str(caught.value)
+
+
+def test_instances_of_a_kernel_named_in_the_file_leave_nothing_behind():
+    source = "template <int N> __global__ void k(float* x) { x[threadIdx.x] = N; }\ntemplate __global__ void k<3>(float*);\n"
+    assert warploom.transpile(source, "grid=1;block=32").rstrip().endswith("}")
+
+
+def test_vectors_behind_pointers_are_made_up(tmp_path):
+    source = "__global__ void k(const float4* x, float4* y) { int i = blockIdx.x * 32 + threadIdx.x; float4 v = x[i]; v.x += v.w; y[i] = v; }"
+    made = transpile_file(source, "grid=2;block=32")
+    assert verify(tmp_path / "k.cu", source, made.text, made.kernels, "grid=2;block=32", ()).agrees

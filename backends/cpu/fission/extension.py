@@ -40,7 +40,7 @@ _SWAPS = (
     (r"\bis_cuda\b", "is_cpu"), (r"\bkCUDA\b", "kCPU"), (r"\bDeviceType::CUDA\b", "DeviceType::CPU"),
     (r"\bRestrictPtrTraits\b", "DefaultPtrTraits"), (r"CUDA tensor", "CPU tensor"), (r"(\bdevice\s*\(\s*)\"cuda(?::\d+)?\"", r'\1"cpu"'), (r"\btorch::cuda::is_available\(\)", "true"),
 )  # fmt: skip
-_PROTOTYPES = re.compile(r"(?:\btemplate\s*<[^<>{};]*>\s*)?\b__global__\b[^;{}]*;[ \t]*\n?")
+_PROTOTYPES = re.compile(r"(?:\btemplate\s*(?:<[^<>{};]*>\s*)?)?\b__global__\b[^;{}]*;[ \t]*\n?")
 
 
 @dataclass(frozen=True)

@@ -223,6 +223,12 @@ inline T atomicCAS(T* place, V expected, W value) { return atomic_change(place, 
 )  # fmt: skip
 
 
+_ELEMENTS = (
+    ("float", "float"), ("double", "double"), ("int", "int"), ("unsigned", "uint"), ("signed char", "char"), ("unsigned char", "uchar"), ("short", "short"),
+    ("unsigned short", "ushort"), ("long", "long"), ("unsigned long", "ulong"), ("long long", "longlong"), ("unsigned long long", "ulonglong"),
+)  # fmt: skip
+
+
 def _vector(element: str, name: str, size: int) -> str:
     members = "xyzw"[:size]
     declared = ", ".join(members)
@@ -250,7 +256,7 @@ def prelude(text: str, *, vector_math: bool = True) -> str:
     if math and vector_math:
         declared = "".join(f'extern "C" __attribute__((simd("notinbranch"))) float {_prototype(name)} noexcept;\n' for name in math)
         pieces.append(f"#if defined(__x86_64__) && defined(__GLIBC__)  // glibc has these for vectors too\n{declared}#endif\n")
-    for element, name in (("float", "float"), ("double", "double"), ("int", "int"), ("unsigned", "uint")):
+    for element, name in _ELEMENTS:
         pieces += [_vector(element, name, n) for n in (1, 2, 3, 4) if words & {f"{name}{n}", f"make_{name}{n}"}]
     return "\n".join([*pieces, *chosen, *(part for part in (halves, rarer, macros) if part)])
 

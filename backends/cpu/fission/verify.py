@@ -7,6 +7,7 @@ scalars just below the number of threads. An extension takes its inputs from its
 from __future__ import annotations
 
 import ctypes
+import re
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,11 +84,11 @@ def made_up(kernel: t.Function, launch: Launch, macros: dict[str, str], seed: in
     generator = np.random.Generator(np.random.PCG64(seed))
     parameters, values, kinds = [], [], []
     for p in kernel.params:
-        dtype = numpy_dtype(p.type) or "float32"
+        dtype, lanes = _element(p.type)
         parameters.append(Parameter(p.name, dtype, p.is_pointer))
         if p.is_pointer:
             touched = found.touched[p.name]
-            count = max(touched.high, threads if touched.dynamic else 1)
+            count = max(touched.high, threads if touched.dynamic else 1) * lanes
             kinds.append("inout" if touched.writes else "in")
             values.append(_random(generator, count, dtype))
         else:
@@ -95,6 +96,21 @@ def made_up(kernel: t.Function, launch: Launch, macros: dict[str, str], seed: in
             values.append(storage_dtype(dtype).type(whole.get(p.name, 0.5)))
     call = Call(kernel.name, launch, tuple(range(len(parameters))))
     return Setting((call,), tuple(parameters), tuple(kinds), tuple(values), ())
+
+
+_VECTOR = re.compile(r"(?P<small>(?:__)?(?:half|nv_bfloat16))2|(?P<name>(?:char|short|int|long|float|double|uchar|ushort|uint|ulong|longlong|ulonglong))(?P<lanes>[1-4])")
+_ELEMENTS = {"half": "float16", "__half": "float16", "__nv_bfloat16": "bfloat16", "nv_bfloat16": "bfloat16", "long": "int64", "longlong": "int64", "ulong": "uint64"}
+_ELEMENTS |= {"ulonglong": "uint64", "uchar": "uint8", "ushort": "uint16", "uint": "uint32", "char": "int8", "short": "int16"}
+
+
+def _element(type_: str) -> tuple[str, int]:
+    """NumPy's name for what a C type consists of, and how many of them: float4 is four of float32."""
+    words = [w for w in type_.replace("*", " ").split() if w not in ("const", "restrict", "__restrict__", "volatile")]
+    found = _VECTOR.fullmatch(" ".join(words))
+    if found is None:
+        return numpy_dtype(type_) or "float32", 1
+    name = found["small"] or found["name"]
+    return _ELEMENTS.get(name) or numpy_dtype(name) or "float32", int(found["lanes"] or 2)
 
 
 def _is_whole(p: t.Param) -> bool:

@@ -103,24 +103,36 @@ struct Scans {
   void InclusiveSum(T in, T& out, T& total) { InclusiveScan(in, out, Sum{}, total); }
   void ExclusiveSum(T in, T& out) { ExclusiveScan(in, out, T(0), Sum{}); }
   void ExclusiveSum(T in, T& out, T& total) { ExclusiveScan(in, out, T(0), Sum{}, total); }
-  template <int kItems> void InclusiveSum(T (&in)[kItems], T (&out)[kItems]) {
-    T own = in[0], before;
-    for (int i = 1; i < kItems; ++i) own = own + in[i];
-    ExclusiveSum(own, before);
-    for (int i = 0; i < kItems; ++i) out[i] = before = before + in[i];
+  // Of several items a thread. What lies below the first thread's items is `first`, where there is one.
+  template <int kItems, class Combine> void InclusiveScan(T (&in)[kItems], T (&out)[kItems], Combine c, T& total) {
+    T sum = before(in, c, total);
+    for (int i = 0; i < kItems; ++i) out[i] = sum = i == 0 && group().me() == 0 ? in[0] : c(sum, in[i]);
   }
-  template <int kItems> void ExclusiveSum(T (&in)[kItems], T (&out)[kItems]) {
-    T own = in[0], before;
-    for (int i = 1; i < kItems; ++i) own = own + in[i];
-    ExclusiveSum(own, before);
+  template <int kItems, class Combine> void InclusiveScan(T (&in)[kItems], T (&out)[kItems], Combine c) { T total; InclusiveScan(in, out, c, total); }
+  template <int kItems, class Combine> void ExclusiveScan(T (&in)[kItems], T (&out)[kItems], T first, Combine c, T& total) {
+    T sum = before(in, c, total);
+    sum = group().me() ? c(first, sum) : first;
     for (int i = 0; i < kItems; ++i) {
-      T next = before + in[i];
-      out[i] = before;
-      before = next;
+      T next = c(sum, in[i]);
+      out[i] = sum;
+      sum = next;
     }
   }
+  template <int kItems, class Combine> void ExclusiveScan(T (&in)[kItems], T (&out)[kItems], T first, Combine c) {
+    T total;
+    ExclusiveScan(in, out, first, c, total);
+  }
+  template <int kItems> void InclusiveSum(T (&in)[kItems], T (&out)[kItems]) { InclusiveScan(in, out, Sum{}); }
+  template <int kItems> void InclusiveSum(T (&in)[kItems], T (&out)[kItems], T& total) { InclusiveScan(in, out, Sum{}, total); }
+  template <int kItems> void ExclusiveSum(T (&in)[kItems], T (&out)[kItems]) { ExclusiveScan(in, out, T(0), Sum{}); }
+  template <int kItems> void ExclusiveSum(T (&in)[kItems], T (&out)[kItems], T& total) { ExclusiveScan(in, out, T(0), Sum{}, total); }
 
  private:
+  template <int kItems, class Combine> T before(T (&in)[kItems], Combine c, T& total) {
+    T own = in[0];
+    for (int i = 1; i < kItems; ++i) own = c(own, in[i]);
+    return group().below(own, c, total);
+  }
   Group& group() { return *static_cast<Group*>(this); }
 };
 
