@@ -28,14 +28,12 @@ from .features import aligned
 from .gpu import GPUS, Numbers, write_source
 from .judged import Bench, Judging, reasons
 from .result import header, write_best, write_code, write_pack, write_winner
-from .search import Accepted, Budgets, Listener, Outcome, Search
+from .search import INDUCTOR_S, Accepted, Budgets, Listener, Outcome, Search
 from .state import FOUND, Json, NotRecorded, OtherRun, State
 from .subject import Subject, read_subject
 from .view import listener
 
 TARGETS = ("cpu", *GPUS)
-INDUCTOR_S = 10.0
-"""Time that must be left for Inductor to take part in the last comparison."""
 
 
 class BadRequest(WarploomError):
@@ -282,7 +280,7 @@ def _last_verdict(subject: Subject, winner: Accepted, state: State, bench: Judgi
 
 def _contest(request: Request, search: Search, winner: Accepted, default: Accepted, state: State) -> Json:
     subject = search.subject
-    left = search.budgets.seconds - state.seconds
+    left = search.budgets.seconds - state.seconds - search.verdict_s
 
     def make(keys) -> dict[str, Json]:
         ended = contest(subject, winner.individual.candidate, default.individual.candidate, request.threads, 2.0, left > INDUCTOR_S, search.device)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, field, replace
 
+from ...backends.cpu.peaks import measured_again
 from ...backends.cuda.counters import Counters
 from ...backends.cuda.module import Target
 from ...backends.cuda.program import CudaProgram
@@ -51,11 +52,14 @@ STARTS = 3.0
 """Verdicts take about so many starts of a process that exports and plans the model."""
 MOST_KEPT = 0.4
 """Of the budget, for the end of the run."""
+LAST_S, INDUCTOR_S = 8.0, 16.0
+"""For the last race and comparison; for Inductor to take part in it: a process's first use of it takes 13 s on the machine that this was written on."""
 LONG = 240.0
 """From this budget on the default schedule is judged before the search: a task that cannot be judged is found out at once."""
 HOPES = 16
 """Strategies of the knowledge base that what is learnt begins with."""
 MOST_FREE = 2
+AT_FLOOR = "within 5% of the floor"
 FREE_LANGUAGES = ("c++", "python")
 _IDLE = 8
 
@@ -140,6 +144,7 @@ class Search:
         self._idle = 0
         self._pace = 0.0
         self.beaten = self.late = False
+        self.remeasure: Callable[[], Machine] = measured_again
 
     @property
     def arena(self) -> Racing:
@@ -393,14 +398,26 @@ class Search:
         """Once a generation: the best, where it beats what is accepted, is raced against it once more and goes before the judge."""
         decided = self.state.ask("decision", [str(self.board.generation)], lambda keys: {keys[0]: self._decision(exhausted)})
         decision = decided[str(self.board.generation)]
+        if "peaks" in decision:
+            self._believe(decision["peaks"])  # type: ignore[arg-type]
         self.outcome.stopped = self._still(str(decision["stop"]), exhausted)
         if decision["judge"]:
             self._judge_best()
 
     def _decision(self, exhausted: bool) -> Json:
-        stop = self._reason_to_stop(exhausted)
+        stop, found = self._reason_to_stop(exhausted), {}
+        if stop == AT_FLOOR and not self.gpu:
+            found = {"peaks": _peaks(self.remeasure())}
+            self._believe(found["peaks"])
+            stop = self._reason_to_stop(exhausted)
         due = self.state.seconds - self._judged_at > 2 * self._verdict_s
-        return {"judge": self._improved() and (due or bool(stop)), "stop": stop}
+        return {"judge": self._improved() and (due or bool(stop)), "stop": stop, **found}
+
+    def _believe(self, peaks: Mapping[str, float]) -> None:
+        """A machine that was busy when its peaks were measured can do more: only what it cannot do now ends a run."""
+        known = _peaks(self.board.machine)
+        self.board.machine = replace(self.board.machine, **{name: max(known[name], value) for name, value in peaks.items()})
+        self._look()
 
     def _still(self, stop: str, exhausted: bool) -> str:
         """A resumed run with a larger budget goes on where the recorded one stopped."""
@@ -426,15 +443,20 @@ class Search:
         if (b.tokens and spent.tokens >= b.tokens) or (b.cost_usd and spent.cost_usd >= b.cost_usd):
             return "the model's budget"
         if heavy and not self.beaten and sum(x.seconds for x in board.bottlenecks) <= NEAR * self.floor_s:
-            return "within 5% of the floor"
+            return AT_FLOOR
         return "nothing new" if exhausted or self._idle >= _IDLE else ""
 
     @property
     def reserve_s(self) -> float:
         """Kept for the last race, verdict and comparison; a judge that needs longer takes it beyond the budget. Before its first verdict: what this
         process took to start says how busy the machine is."""
-        verdict = 0.0 if self.late or self.gpu else 1.5 * (self._verdict_s or STARTS * self._start_s)
-        return min(MOST_KEPT * self.budgets.seconds, verdict + 6.0 + (12.0 if self.budgets.seconds >= 120 and not self.modelled else 0.0))
+        compared = INDUCTOR_S if self.budgets.seconds >= 120 and not self.modelled else 0.0
+        return min(MOST_KEPT * self.budgets.seconds, self.verdict_s + LAST_S + compared)
+
+    @property
+    def verdict_s(self) -> float:
+        """What the last verdict should take."""
+        return 0.0 if self.late or self.gpu else 1.5 * (self._verdict_s or STARTS * self._start_s)
 
     def _judge_best(self) -> None:
         while self._improved():
@@ -484,6 +506,10 @@ class Search:
         self._verdict_s = float(told["seconds"])  # type: ignore[arg-type]
         self._judged_at = self.state.seconds
         return Verdict.from_json(str(told["verdict"]))
+
+
+def _peaks(m: Machine) -> dict[str, float]:
+    return {name: getattr(m, name) for name in ("flops", "bandwidth", "bandwidth_all", "bandwidth_cache")}
 
 
 def _work(candidate: Candidate) -> Json:

@@ -4,14 +4,18 @@ import json
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from evolve_fakes import Clock, FakeArena
 from warploom.agents.evolve import command
 from warploom.agents.evolve import search as search_module
 from warploom.agents.evolve.contest import Contest
+from warploom.agents.evolve.race import Timing
+from warploom.agents.evolve.search import AT_FLOOR
 from warploom.agents.evolve.state import OtherRun, State, write_record
 from warploom.agents.proposers.plain import Hill, Random
+from warploom.evaluation.report.work import work
 from warploom.ir.diagnostic import Unreadable, WarploomError
 
 
@@ -175,6 +179,28 @@ def test_a_task_whose_default_is_refused_cannot_be_evolved(run, monkeypatch):
     monkeypatch.setattr(search.bench, "verdict", lambda source, *rest, **k: real("hostile", *rest, **k))
     with pytest.raises(WarploomError, match="refuses the default"):
         search.run()
+
+
+def test_a_machine_that_can_do_more_than_it_seemed_is_searched_on(run, monkeypatch):
+    def slow(search, name):
+        default = search.board.default.candidate
+        nbytes = sum(work(k.naive, {}).nbytes for k in default.kernels.values())
+        search.board.machine = replace(search.board.machine, l3=0, flops=1e15, bandwidth=nbytes / 1e-3, bandwidth_all=nbytes / 1e-3)  # at its floor at once
+        search.beaten = False
+        return search
+
+    def ended(name, factor):
+        search = slow(run(name, evaluations=12), name)
+        search.arena.race = lambda candidates, stages=(3,): [Timing(1.0, 1e-3, 5, (1e-3 / len(c.kernels),) * len(c.kernels)) for c in candidates]
+        machine = search.board.machine
+        search.remeasure = lambda: replace(machine, bandwidth=factor * machine.bandwidth)
+        return search.run()
+
+    assert ended("as measured", 1.0).stopped == AT_FLOOR
+    assert ended("it was busy", 2.0).stopped == "evaluations"
+    again = slow(run("again", evaluations=12, replay="it was busy"), "again")
+    again.remeasure = lambda: pytest.fail("a replay measures nothing")
+    assert again.run().stopped == "evaluations"
 
 
 @pytest.mark.parametrize("proposer", [Random, Hill])
