@@ -73,6 +73,37 @@ __global__ void k(const uchar4* x, short2* y, int n) {
   y[blockIdx.x * 64 + i] = make_short2(total, low ? v.y : v.z);
 }""",
     ),
+    "operators of the file's own": (
+        "grid=2;block=32",
+        """struct Pair { float v; int i; };
+__device__ inline bool operator<(const Pair& a, const Pair& b) { return a.v < b.v || (a.v == b.v && a.i > b.i); }
+__device__ Pair operator>>(Pair a, int n) { return Pair{a.v, a.i >> n}; }
+template <typename T> __device__ T largest(T a, T b) { return a < b ? b : a; }
+template <> __device__ float largest<float>(float a, float b) { return fmaxf(a, b); }
+__global__ void k(const float* x, float* y) {
+  Pair best{x[blockIdx.x * 32 + threadIdx.x], (int)threadIdx.x};
+  for (int o = 16; o > 0; o >>= 1) {
+    Pair other{__shfl_xor_sync(~0u, best.v, o), __shfl_xor_sync(~0u, best.i, o)};
+    best = largest(best, other);
+  }
+  y[blockIdx.x * 32 + threadIdx.x] = largest(best.v, 0.25f) + (best >> 1).i;
+}""",
+    ),
+    "a type that names a constant": (
+        "grid=2;block=32",
+        """template <typename T, int N> struct alignas(sizeof(T) * N) Vec { T v[N]; };
+__global__ void k(const float* x, float* y) {
+  constexpr int PER = 64 / 32;
+  using V = Vec<float, PER>;
+  const V mine = *reinterpret_cast<const V*>(x + blockIdx.x * 64 + threadIdx.x * PER);
+  float sum = 0.0f;
+#pragma unroll
+  for (int i = 0; i < PER; ++i) sum += mine.v[i] * (i + 1);
+  for (int o = 16; o > 0; o >>= 1) sum += __shfl_xor_sync(0xffffffff, sum, o);
+#pragma unroll
+  for (int i = 0; i < PER; ++i) y[blockIdx.x * 64 + threadIdx.x * PER + i] = sum + mine.v[i];
+}""",
+    ),
     "CUB's scans of several items": (
         "grid=2;block=64",
         """#include <cub/cub.cuh>

@@ -70,7 +70,7 @@ def kernel_code(kernel: t.Function, file: t.CudaFile, geometry: Geometry, *, nam
     body, places = _flat_axes(prepared, places, geometry)
     prepared = replace(prepared, body=body)
     returns = returns_of(file)
-    aliases = [*(s for s in body if _is_alias(s)), *fixed]
+    aliases = sorted([*fixed, *(s for s in body if _is_alias(s))], key=lambda s: s.line)  # each may name what stands before it
     body = tuple(s for s in body if not _is_alias(s))
     prepared = replace(prepared, body=body)
     line = linear_loop(prepared, places, geometry, _waits)
