@@ -153,28 +153,34 @@ class _Walk:
         elif isinstance(s, t.Block):
             self.body(s.body)
         elif isinstance(s, t.Return):
-            self.leave()
+            raise _Stop
         elif isinstance(s, (t.Comment, t.Pragma)):
             pass
         elif isinstance(s, (t.Break, t.Continue)):
             self.exact = False  # what follows is taken to run: more is touched, never less
         elif isinstance(s, (t.While, t.DoWhile)):
             self.unknown_rounds(s)
+        elif isinstance(s, t.Switch):
+            self.exact = False
+            self.value(s.value)
+            self.under(self.mask, *(inner for _, inner in s.cases))
+            self.unsettle(s)
         else:
             raise Unknown(type(s).__name__)
 
     def unknown_rounds(self, s: t.While | t.DoWhile) -> None:
         """A loop of unknown length: one round, in which what it changes is unknown."""
         self.exact = False
+        self.unsettle(s)
+        self.value(s.cond)
+        self.arm(self.mask, s.body)
+
+    def unsettle(self, s: t.Stmt) -> None:
+        """What the statement may change is unknown."""
         for n in t.walk((s,)):
             target = n.target if isinstance(n, t.Assign) else n.value if isinstance(n, t.Unary) and n.op in ("++", "--") else None
             if isinstance(target, t.Name):
                 self.env[target.text] = None
-        self.value(s.cond)
-        self.arm(self.mask, s.body)
-
-    def leave(self) -> None:
-        raise _Stop
 
     def declare(self, s: t.Declare, d: t.Declarator) -> None:
         value = self.value(d.init) if d.init is not None else None

@@ -73,6 +73,28 @@ __global__ void k(const uchar4* x, short2* y, int n) {
   y[blockIdx.x * 64 + i] = make_short2(total, low ? v.y : v.z);
 }""",
     ),
+    "a switch that goes on with the loop around it": (
+        "grid=5;block=32",
+        """__global__ void k(const float* x, float* y) {
+  __shared__ float s[32];
+  int t = threadIdx.x;
+  float v = x[blockIdx.x * 32 + t];
+  for (int i = 0; i < 7; ++i) {
+    switch ((i + blockIdx.x) % 5) {
+      case 0: v = -v; break;
+      case 1: { float q = v * 2; v = q; }  // and the next
+      case 2: v += 1; break;
+      case 3: for (int j = 0; j < 3; ++j) { if (j == 1) continue; v += j; if (j > 1) break; } break;
+      default: v *= 0.5f; if (blockIdx.x > 1) continue;
+    }
+    s[t] = v;
+    __syncthreads();
+    v = s[(t + 1) & 31];
+    __syncthreads();
+  }
+  y[blockIdx.x * 32 + t] = v;
+}""",
+    ),
     "operators of the file's own": (
         "grid=2;block=32",
         """struct Pair { float v; int i; };

@@ -171,7 +171,7 @@ def _device_functions(file: t.CudaFile) -> list[_Edit]:
 
 def device_function(f: t.Function) -> str:
     """A `__device__` function as an inline C++ function."""
-    template = f"template <{', '.join(f.template)}>\n" if f.template or f.name.endswith(">") and not f.name.startswith("operator") else ""
+    template = f"template <{', '.join(f.template)}>\n" if f.template or (f.name.endswith(">") and not f.name.startswith("operator")) else ""
     params = ", ".join(text.parameter(p) for p in f.params)
     lines = [f"{template}inline {f.returns} {f.name}({params}) {{", *text.body(spelling.respell(f.body), 1), "}"]
     return "\n".join(lines)

@@ -227,15 +227,16 @@ class Splitter:
             self.active = self.flag("active")
             region.body.append(t.Evaluate(t.Assign("=", t.Name(self.active), t.Literal("true"))))
             guards = (*guards, t.Name(self.active))
-        region.body.append(self._flag_inside(s, around, nested=False))
+        region.body.append(self._flag_inside(s, around, ()))
         return guards
 
-    def _flag_inside(self, s: Any, around: _Around | None, nested: bool) -> Any:
-        def change(statements: t.Body, inner: bool) -> t.Body:
+    def _flag_inside(self, s: Any, around: _Around | None, others: tuple[type, ...]) -> Any:
+        """`others`: what leaves a loop or switch inside, and not the loop around."""
+
+        def change(statements: t.Body, inner: tuple[type, ...]) -> t.Body:
             out: list[Any] = []
             for one in statements:
-                mine = isinstance(one, t.Return) or (isinstance(one, (t.Break, t.Continue)) and not inner)
-                if mine:
+                if isinstance(one, (t.Return, t.Break, t.Continue)) and not isinstance(one, inner):
                     flag, value = self.flag_of(one, around)
                     out += [t.Evaluate(t.Assign("=", t.Name(flag), t.Literal(value)), one.line), t.Return(None, one.line)]
                 else:
@@ -243,13 +244,13 @@ class Splitter:
             return tuple(out)
 
         if isinstance(s, t.If):
-            return replace(s, then=change(s.then, nested), orelse=change(s.orelse, nested))
+            return replace(s, then=change(s.then, others), orelse=change(s.orelse, others))
         if isinstance(s, t.Block):
-            return replace(s, body=change(s.body, nested))
+            return replace(s, body=change(s.body, others))
         if isinstance(s, (t.For, t.While, t.DoWhile)):
-            return replace(s, body=change(s.body, True))
+            return replace(s, body=change(s.body, (t.Break, t.Continue)))
         if isinstance(s, t.Switch):
-            return replace(s, cases=tuple((label, change(inner, True)) for label, inner in s.cases))
+            return replace(s, cases=tuple((label, change(inner, (*others, t.Break))) for label, inner in s.cases))
         return s
 
     # --- statements with barriers inside

@@ -180,7 +180,7 @@ def leaves(body: t.Body, uniform: Uniform) -> bool:
                 return True
             if leaves(s.then, uniform) or leaves(s.orelse, uniform):
                 return True
-        elif isinstance(s, (t.For, t.While, t.DoWhile, t.Switch)) and any(isinstance(n, t.Return) for n in t.walk((s,))):
+        elif isinstance(s, (t.For, t.While, t.DoWhile, t.Switch)) and own_escapes((s,)):
             return True
     return False
 
@@ -195,6 +195,8 @@ def own_escapes(body: t.Body) -> list[Any]:
             out += own_escapes((*s.then, *s.orelse))
         elif isinstance(s, t.Block):
             out += own_escapes(s.body)
-        elif isinstance(s, (t.For, t.While, t.DoWhile, t.Switch)):
+        elif isinstance(s, (t.For, t.While, t.DoWhile)):
             out += [n for n in t.walk((s,)) if isinstance(n, t.Return)]
+        elif isinstance(s, t.Switch):
+            out += [n for _, inner in s.cases for n in own_escapes(inner) if not isinstance(n, t.Break)]
     return out
