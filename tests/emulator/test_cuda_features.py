@@ -258,3 +258,14 @@ def test_asynchronous_copies():
       ((float4*)out)[threadIdx.x] = s[15 - threadIdx.x];
     }"""
     assert (run(source, Launch.of(1, 16), np.zeros(64, F), X[:64].copy()).reshape(16, 4) == X[:64].reshape(16, 4)[::-1]).all()
+
+
+def test_bytes_and_halves_of_words():
+    source = """__global__ void k(unsigned* y) {
+  unsigned a = 0x80ff017fu, b = 0x7f01ff80u;
+  y[0] = __vavgs4(a, b); y[1] = __vavgu4(a, b); y[2] = __vaddss4(a, b); y[3] = __vcmpgts2(a, b); y[4] = __vabsdiffu4(a, b); y[5] = __rhadd(-3, -4);
+  y[6] = __vmaxs2(a, b); y[7] = __vsubus2(a, b); y[8] = __vadd2(a, b); y[9] = __vcmpeq4(a, 0x80000000u);
+}"""
+    y = np.zeros(10, np.uint32)
+    run_kernel(source, "k", Launch.of(1, 1), [y])
+    assert [f"{v:08x}" for v in y] == "ff0000ff 80808080 ff0000ff 0000ffff 01fefe01 fffffffd 7f01017f 01fe0000 000000ff ff000000".split()

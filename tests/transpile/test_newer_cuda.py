@@ -95,6 +95,15 @@ __global__ void k(const uchar4* x, short2* y, int n) {
   y[blockIdx.x * 32 + t] = v;
 }""",
     ),
+    "bytes and halves of words, atomics of a block": (
+        "grid=2;block=32",
+        """__global__ void k(const unsigned* x, unsigned* y) {
+  unsigned a = x[threadIdx.x] * 0x9E3779B9u, b = x[threadIdx.x + 32] * 0x85EBCA6Bu;
+  unsigned r = __vadd4(a, b) ^ __vavgs2(a, b) ^ __vabsdiffu4(a, b) ^ __vmaxs4(a, b) ^ __vcmpgtu2(a, b) ^ __vsubss4(b, a);
+  r += __hadd((int)a, (int)b) + __rhadd((int)a, 3) + __urhadd(a, b);
+  atomicXor_block(&y[threadIdx.x / 2 + 16 * blockIdx.x], r);
+}""",
+    ),
     "operators of the file's own": (
         "grid=2;block=32",
         """struct Pair { float v; int i; };

@@ -61,7 +61,7 @@ def _helpers() -> dict[str, list[str]]:
 
 @cache
 def _callable() -> frozenset[str]:
-    return frozenset(_definitions(_source()[1])) - {"__hadd"}  # a name of half's too
+    return frozenset(_definitions(_source()[1]))
 
 
 @cache

@@ -247,7 +247,7 @@ def prelude(text: str, *, vector_math: bool = True) -> str:
     words |= set(re.findall(r"\w+", macros))
     halves = small_floats() if any(_HALF.fullmatch(word) for word in words) else ""
     words |= {"float2", "__float2int_rn", "__float2int_rz"} if halves else set()
-    rarer = intrinsics(words - _provided(), frozenset(("reinterpret",)) if halves else frozenset())
+    rarer = intrinsics(words - _provided(), frozenset(("reinterpret", "__hadd")) if halves else frozenset())
     pieces = [HEADERS]
     chosen = [piece for names, piece in _PIECES if words & set(names)]
     if any("std::vector" in piece for piece in chosen):

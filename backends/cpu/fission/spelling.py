@@ -15,6 +15,8 @@ _RENAMED = {
     "__tanhf": "tanhf", "__exp2f": "exp2f", "__popcll": "__builtin_popcountll", "__ffsll": "__builtin_ffsll", "__dsqrt_rn": "sqrt",
     "__fma_rn": "fma",
 }  # fmt: skip
+_ATOMICS = ("Add", "Sub", "Max", "Min", "And", "Or", "Xor", "Exch", "CAS", "Inc", "Dec")
+_RENAMED |= {f"atomic{name}_{scope}": f"atomic{name}" for name in _ATOMICS for scope in ("block", "system")}
 _INFIX = {
     "__fdividef": "/", "__fadd_rn": "+", "__fmul_rn": "*", "__fsub_rn": "-", "__fdiv_rn": "/", "__dadd_rn": "+", "__dmul_rn": "*",
     "__mul24": "*", "__umul24": "*", "__ddiv_rn": "/", "__dsub_rn": "-", "__fadd_rz": "+", "__fmul_rz": "*", "__fdiv_rz": "/", "__fsub_rz": "-",

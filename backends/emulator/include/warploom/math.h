@@ -222,6 +222,68 @@ inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned by) {
   by &= 31;
   return by ? low >> by | high << (32 - by) : low;
 }
+inline int __rhadd(int a, int b) { return static_cast<int>((static_cast<long long>(a) + b + 1) >> 1); }
+inline unsigned __uhadd(unsigned a, unsigned b) { return static_cast<unsigned>((static_cast<unsigned long long>(a) + b) >> 1); }
+inline unsigned __urhadd(unsigned a, unsigned b) { return static_cast<unsigned>((static_cast<unsigned long long>(a) + b + 1) >> 1); }
+namespace wl {
+template <class Part, class Combine> inline unsigned by_parts(unsigned a, unsigned b, Combine combine) {
+  constexpr int kBits = 8 * sizeof(Part);
+  unsigned r = 0;
+  for (int at = 0; at < 32; at += kBits) {
+    r |= (static_cast<unsigned>(combine(static_cast<Part>(a >> at), static_cast<Part>(b >> at))) & ((1u << kBits) - 1)) << at;
+  }
+  return r;
+}
+}  // namespace wl
+// Bytes and halves of words, each by itself
+inline unsigned __vadd4(unsigned a, unsigned b) { return wl::by_parts<unsigned char>(a, b, [](int a, int b) { return a + b; }); }
+inline unsigned __vsub4(unsigned a, unsigned b) { return wl::by_parts<unsigned char>(a, b, [](int a, int b) { return a - b; }); }
+inline unsigned __vmaxs4(unsigned a, unsigned b) { return wl::by_parts<signed char>(a, b, [](int a, int b) { return a > b ? a : b; }); }
+inline unsigned __vmins4(unsigned a, unsigned b) { return wl::by_parts<signed char>(a, b, [](int a, int b) { return a < b ? a : b; }); }
+inline unsigned __vabsdiffs4(unsigned a, unsigned b) { return wl::by_parts<signed char>(a, b, [](int a, int b) { return a > b ? a - b : b - a; }); }
+inline unsigned __vavgs4(unsigned a, unsigned b) { return wl::by_parts<signed char>(a, b, [](int a, int b) { return (a + b + (a + b >= 0)) >> 1; }); }
+inline unsigned __vaddss4(unsigned a, unsigned b) { return wl::by_parts<signed char>(a, b, [](int a, int b) { return a + b > 127 ? 127 : a + b < -128 ? -128 : a + b; }); }
+inline unsigned __vsubss4(unsigned a, unsigned b) { return wl::by_parts<signed char>(a, b, [](int a, int b) { return a - b > 127 ? 127 : a - b < -128 ? -128 : a - b; }); }
+inline unsigned __vcmpgts4(unsigned a, unsigned b) { return wl::by_parts<signed char>(a, b, [](int a, int b) { return a > b ? -1 : 0; }); }
+inline unsigned __vcmpges4(unsigned a, unsigned b) { return wl::by_parts<signed char>(a, b, [](int a, int b) { return a >= b ? -1 : 0; }); }
+inline unsigned __vcmplts4(unsigned a, unsigned b) { return wl::by_parts<signed char>(a, b, [](int a, int b) { return a < b ? -1 : 0; }); }
+inline unsigned __vcmples4(unsigned a, unsigned b) { return wl::by_parts<signed char>(a, b, [](int a, int b) { return a <= b ? -1 : 0; }); }
+inline unsigned __vmaxu4(unsigned a, unsigned b) { return wl::by_parts<unsigned char>(a, b, [](int a, int b) { return a > b ? a : b; }); }
+inline unsigned __vminu4(unsigned a, unsigned b) { return wl::by_parts<unsigned char>(a, b, [](int a, int b) { return a < b ? a : b; }); }
+inline unsigned __vabsdiffu4(unsigned a, unsigned b) { return wl::by_parts<unsigned char>(a, b, [](int a, int b) { return a > b ? a - b : b - a; }); }
+inline unsigned __vavgu4(unsigned a, unsigned b) { return wl::by_parts<unsigned char>(a, b, [](int a, int b) { return (a + b + 1) >> 1; }); }
+inline unsigned __vaddus4(unsigned a, unsigned b) { return wl::by_parts<unsigned char>(a, b, [](int a, int b) { return a + b > 255 ? 255 : a + b < 0 ? 0 : a + b; }); }
+inline unsigned __vsubus4(unsigned a, unsigned b) { return wl::by_parts<unsigned char>(a, b, [](int a, int b) { return a - b > 255 ? 255 : a - b < 0 ? 0 : a - b; }); }
+inline unsigned __vcmpgtu4(unsigned a, unsigned b) { return wl::by_parts<unsigned char>(a, b, [](int a, int b) { return a > b ? -1 : 0; }); }
+inline unsigned __vcmpgeu4(unsigned a, unsigned b) { return wl::by_parts<unsigned char>(a, b, [](int a, int b) { return a >= b ? -1 : 0; }); }
+inline unsigned __vcmpltu4(unsigned a, unsigned b) { return wl::by_parts<unsigned char>(a, b, [](int a, int b) { return a < b ? -1 : 0; }); }
+inline unsigned __vcmpleu4(unsigned a, unsigned b) { return wl::by_parts<unsigned char>(a, b, [](int a, int b) { return a <= b ? -1 : 0; }); }
+inline unsigned __vcmpeq4(unsigned a, unsigned b) { return wl::by_parts<unsigned char>(a, b, [](int a, int b) { return a == b ? -1 : 0; }); }
+inline unsigned __vcmpne4(unsigned a, unsigned b) { return wl::by_parts<unsigned char>(a, b, [](int a, int b) { return a != b ? -1 : 0; }); }
+inline unsigned __vadd2(unsigned a, unsigned b) { return wl::by_parts<unsigned short>(a, b, [](int a, int b) { return a + b; }); }
+inline unsigned __vsub2(unsigned a, unsigned b) { return wl::by_parts<unsigned short>(a, b, [](int a, int b) { return a - b; }); }
+inline unsigned __vmaxs2(unsigned a, unsigned b) { return wl::by_parts<short>(a, b, [](int a, int b) { return a > b ? a : b; }); }
+inline unsigned __vmins2(unsigned a, unsigned b) { return wl::by_parts<short>(a, b, [](int a, int b) { return a < b ? a : b; }); }
+inline unsigned __vabsdiffs2(unsigned a, unsigned b) { return wl::by_parts<short>(a, b, [](int a, int b) { return a > b ? a - b : b - a; }); }
+inline unsigned __vavgs2(unsigned a, unsigned b) { return wl::by_parts<short>(a, b, [](int a, int b) { return (a + b + (a + b >= 0)) >> 1; }); }
+inline unsigned __vaddss2(unsigned a, unsigned b) { return wl::by_parts<short>(a, b, [](int a, int b) { return a + b > 32767 ? 32767 : a + b < -32768 ? -32768 : a + b; }); }
+inline unsigned __vsubss2(unsigned a, unsigned b) { return wl::by_parts<short>(a, b, [](int a, int b) { return a - b > 32767 ? 32767 : a - b < -32768 ? -32768 : a - b; }); }
+inline unsigned __vcmpgts2(unsigned a, unsigned b) { return wl::by_parts<short>(a, b, [](int a, int b) { return a > b ? -1 : 0; }); }
+inline unsigned __vcmpges2(unsigned a, unsigned b) { return wl::by_parts<short>(a, b, [](int a, int b) { return a >= b ? -1 : 0; }); }
+inline unsigned __vcmplts2(unsigned a, unsigned b) { return wl::by_parts<short>(a, b, [](int a, int b) { return a < b ? -1 : 0; }); }
+inline unsigned __vcmples2(unsigned a, unsigned b) { return wl::by_parts<short>(a, b, [](int a, int b) { return a <= b ? -1 : 0; }); }
+inline unsigned __vmaxu2(unsigned a, unsigned b) { return wl::by_parts<unsigned short>(a, b, [](int a, int b) { return a > b ? a : b; }); }
+inline unsigned __vminu2(unsigned a, unsigned b) { return wl::by_parts<unsigned short>(a, b, [](int a, int b) { return a < b ? a : b; }); }
+inline unsigned __vabsdiffu2(unsigned a, unsigned b) { return wl::by_parts<unsigned short>(a, b, [](int a, int b) { return a > b ? a - b : b - a; }); }
+inline unsigned __vavgu2(unsigned a, unsigned b) { return wl::by_parts<unsigned short>(a, b, [](int a, int b) { return (a + b + 1) >> 1; }); }
+inline unsigned __vaddus2(unsigned a, unsigned b) { return wl::by_parts<unsigned short>(a, b, [](int a, int b) { return a + b > 65535 ? 65535 : a + b < 0 ? 0 : a + b; }); }
+inline unsigned __vsubus2(unsigned a, unsigned b) { return wl::by_parts<unsigned short>(a, b, [](int a, int b) { return a - b > 65535 ? 65535 : a - b < 0 ? 0 : a - b; }); }
+inline unsigned __vcmpgtu2(unsigned a, unsigned b) { return wl::by_parts<unsigned short>(a, b, [](int a, int b) { return a > b ? -1 : 0; }); }
+inline unsigned __vcmpgeu2(unsigned a, unsigned b) { return wl::by_parts<unsigned short>(a, b, [](int a, int b) { return a >= b ? -1 : 0; }); }
+inline unsigned __vcmpltu2(unsigned a, unsigned b) { return wl::by_parts<unsigned short>(a, b, [](int a, int b) { return a < b ? -1 : 0; }); }
+inline unsigned __vcmpleu2(unsigned a, unsigned b) { return wl::by_parts<unsigned short>(a, b, [](int a, int b) { return a <= b ? -1 : 0; }); }
+inline unsigned __vcmpeq2(unsigned a, unsigned b) { return wl::by_parts<unsigned short>(a, b, [](int a, int b) { return a == b ? -1 : 0; }); }
+inline unsigned __vcmpne2(unsigned a, unsigned b) { return wl::by_parts<unsigned short>(a, b, [](int a, int b) { return a != b ? -1 : 0; }); }
 inline int __dp4a(int a, int b, int c) {
   for (int i = 0; i < 4; ++i) c += static_cast<signed char>(a >> (8 * i)) * static_cast<signed char>(b >> (8 * i));
   return c;
