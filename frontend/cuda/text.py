@@ -180,7 +180,7 @@ def _if(s: t.If, pad: str, indent: int) -> list[str]:
 def _switch(s: t.Switch, pad: str, indent: int) -> list[str]:
     lines = [f"{pad}switch ({expression(s.value)}) {{"]
     for label, inner in s.cases:
-        declares = any(isinstance(x, t.Declare) for x in inner)  # no jump may pass it
+        declares = any(isinstance(x, t.Declare) and any(d.init is not None for d in x.declarators) for x in inner)  # no jump may pass it
         head = f"{pad}  {'default' if label is None else 'case ' + expression(label)}:"
         lines += [head + " {", *body(inner, indent + 2), f"{pad}  }}"] if declares else [head, *body(inner, indent + 2)]
     return [*lines, f"{pad}}}"]

@@ -81,9 +81,9 @@ __global__ void k(const uchar4* x, short2* y, int n) {
   float v = x[blockIdx.x * 32 + t];
   for (int i = 0; i < 7; ++i) {
     switch ((i + blockIdx.x) % 5) {
-      case 0: v = -v; break;
+      case 0: float w; w = v; v = -w; break;
       case 1: { float q = v * 2; v = q; }  // and the next
-      case 2: v += 1; break;
+      case 2: w = 1; v += w; break;
       case 3: for (int j = 0; j < 3; ++j) { if (j == 1) continue; v += j; if (j > 1) break; } break;
       default: v *= 0.5f; if (blockIdx.x > 1) continue;
     }
