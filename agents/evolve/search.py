@@ -141,6 +141,7 @@ class Search:
         self._verdict_s = 0.0
         self._start_s = state.seconds - state.before
         self._judged_at = 0.0
+        self._in_time = True
         self._idle = 0
         self._pace = 0.0
         self.beaten = self.late = False
@@ -401,6 +402,7 @@ class Search:
         if "peaks" in decision:
             self._believe(decision["peaks"])  # type: ignore[arg-type]
         self.outcome.stopped = self._still(str(decision["stop"]), exhausted)
+        self._in_time = bool(decision.get("in time", True))
         if decision["judge"]:
             self._judge_best()
 
@@ -411,7 +413,8 @@ class Search:
             self._believe(found["peaks"])
             stop = self._reason_to_stop(exhausted)
         due = self.state.seconds - self._judged_at > 2 * self._verdict_s
-        return {"judge": self._improved() and (due or bool(stop)), "stop": stop, **found}
+        in_time = self.budgets.seconds - self.reserve_s - self.state.seconds > self._verdict_s
+        return {"judge": self._improved() and (due or bool(stop)), "stop": stop, "in time": in_time, **found}
 
     def _believe(self, peaks: Mapping[str, float]) -> None:
         """A machine that was busy when its peaks were measured can do more: only what it cannot do now ends a run."""
@@ -426,7 +429,7 @@ class Search:
 
     def _at_once(self, best: Individual) -> Verdict:
         """The judge's word now; at the end of the run it is asked for the last word only, see `command.finish`."""
-        verdict = Verdict(True, ()) if self.outcome.stopped or self.late else self._verdict(best.candidate)
+        verdict = Verdict(True, ()) if self.outcome.stopped or self.late or not self._in_time else self._verdict(best.candidate)
         return Verdict(True, ()) if self.late else verdict
 
     def _improved(self) -> bool:

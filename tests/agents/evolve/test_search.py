@@ -181,6 +181,23 @@ def test_a_task_whose_default_is_refused_cannot_be_evolved(run, monkeypatch):
         search.run()
 
 
+@pytest.mark.parametrize("seconds", [20.0, 40.0, 55.0])
+def test_a_verdict_that_would_not_end_in_time_is_left_to_the_end(run, seconds):
+    search = run(f"judge {seconds}", seconds=300.0)
+    search.bench.seconds, real = seconds, search.arena.race
+    known = {}
+
+    def race(candidates, stages=(3,)):
+        """Each candidate is a little faster than all before."""
+        for c in candidates:
+            known.setdefault(c.key, 0.98 ** len(known))
+        return [replace(t, ratio=known[c.key]) for c, t in zip(candidates, real(candidates, stages))]
+
+    search.arena.race = race
+    made = search.run()
+    assert not search.late and made.seconds + 1.5 * seconds <= 300.0 and (seconds > 50.0 or len(search.bench.judged) >= 2)
+
+
 def test_a_machine_that_can_do_more_than_it_seemed_is_searched_on(run, monkeypatch):
     def slow(search, name):
         default = search.board.default.candidate
