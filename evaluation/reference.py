@@ -5,7 +5,6 @@ Runs in a process of its own, forked by `host`. It never meets a candidate.
 
 from __future__ import annotations
 
-import copy
 import os
 import pickle
 import random
@@ -22,7 +21,7 @@ from torch.utils import _pytree as pytree
 
 from . import cost, families
 from .graph_task import GraphTask
-from .rounding import COMPOSITE, SPREADS, Disturbed
+from .rounding import COMPOSITE, SPREADS, Disturbed, widened_model
 from .signature import Argument, Signature
 from .task import Task
 
@@ -269,7 +268,7 @@ class Reference:
     def wide(self):
         """The model in float64, made once."""
         if not hasattr(self, "_wide"):
-            self._wide = copy.deepcopy(self.model).double()
+            self._wide = widened_model(self.model)
         return self._wide
 
     def _disturbed(

@@ -8,10 +8,12 @@ the terms that are not zero, so few of them leave little room. How far the outpu
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
 from torch._decomp import decomposition_table
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
@@ -69,6 +71,15 @@ VIEWS = {
 def name_of(func) -> str:
     """`aten.add.Tensor` -> `add`."""
     return func._schema.name.split("::")[-1]
+
+
+def widened_model(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy in float64, with the tensors that are neither parameters nor buffers, alone or in lists and dicts."""
+    wide = copy.deepcopy(model).double()
+    for module in wide.modules():
+        own = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+        vars(module).update(pytree.tree_map_only(torch.Tensor, lambda t: t.double() if t.is_floating_point() else t, own))
+    return wide
 
 
 class Disturbed(TorchDispatchMode):

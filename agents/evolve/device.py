@@ -159,6 +159,7 @@ class _Recorded(Runner):
         super().__init__(parts=[[] for _ in candidate.module.steps])
         self.module = candidate.module
         self.programs: list[CudaProgram] = []
+        self.prepare: CudaProgram | None = None
         self.kernels: list[Callable[[int], None]] = []
         self.answers: list[list[torch.Tensor]] = []
         self.values: list[dict[str, torch.Tensor]] = []
@@ -169,16 +170,20 @@ class _Recorded(Runner):
     def print(self, target: Target) -> None:
         """Raises UnsupportedOnGpu."""
         self.programs = programs_of(self.module, target)
+        self.prepare = printed(replace(self.module, steps=()), target).prepare
 
     def load(self, device: Device, inputs: Sequence[Mapping[str, torch.Tensor]]) -> None:
         """Raises LaunchFailed, BuildFailed, TritonFailed."""
         made: dict[str, torch.Tensor] = {}
-        for p in self.programs:
+        first = [self.prepare] if self.prepare else []
+        for p in [*first, *self.programs]:
             shapes = p.at({}).shapes
             for b in p.buffers:
                 if b.name not in inputs[0] and b.name not in made:
                     made[b.name] = torch.empty(shapes[b.name], dtype=TORCH_DTYPE[b.dtype], device=device.place)
         self.values = [{**given, **made} for given in inputs]
+        for p in first:
+            self._kernel(device, p)(0)
         self.kernels = [self._kernel(device, p) for p in self.programs]
 
     def _kernel(self, device: Device, p: CudaProgram) -> Callable[[int], None]:

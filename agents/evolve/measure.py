@@ -101,10 +101,12 @@ class _Turns(Rounds[_Range]):
 
 
 def union(modules: Sequence[Module]) -> tuple[Module, list[tuple[int, int]]]:
-    """One module that runs all, over the same inputs, and the range of launches of each. Updates are left out."""
+    """One module that runs all, over the same inputs, and the range of launches of each; what they prepare is prepared side by side. Updates
+    are left out."""
     base = modules[0]
     given = {i.name for i in base.inputs}
     steps: list[Launch] = []
+    prepare: list[Launch] = []
     outputs: list[str] = []
     ranges: list[tuple[int, int]] = []
     types, views = {i.name: i.type for i in base.inputs}, {}
@@ -113,6 +115,7 @@ def union(modules: Sequence[Module]) -> tuple[Module, list[tuple[int, int]]]:
         def name(v: str, n: int = n) -> str:
             return v if v in given else f"c{n}_{v}"
 
+        prepare += [replace(s, args=tuple(name(a) for a in s.args)) for s in module.prepare]
         first = len(steps)
         for s in module.steps:
             assert isinstance(s, Launch)
@@ -121,7 +124,7 @@ def union(modules: Sequence[Module]) -> tuple[Module, list[tuple[int, int]]]:
         outputs += [name(o) for o in module.outputs]
         types |= {name(v): t for v, t in module.types.items()}
         views |= {name(v): name(b) for v, b in module.views.items()}
-    return replace(base, name="race", steps=tuple(steps), outputs=tuple(outputs), updates=(), types=types, views=views), ranges
+    return replace(base, name="race", steps=tuple(steps), prepare=tuple(prepare), outputs=tuple(outputs), updates=(), types=types, views=views), ranges
 
 
 def _bytes(module: Module, name: str) -> int:

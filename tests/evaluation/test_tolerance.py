@@ -92,6 +92,15 @@ def test_allowed_precision_widens(tmp_path):
     assert (np.abs(low - value) <= tolerance).all()
 
 
+def test_tensors_that_are_no_buffers_are_widened_too(tmp_path):
+    text = "import torch\nclass Model(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.table = torch.linspace(-1, 1, 48).view(8, 6)\n        self.more = [torch.ones(6) / 3]\n    def forward(self, a):\n        return a @ self.table + self.more[0]\ndef get_inputs(): return [torch.rand(4, 8)]\n"
+    reference = Reference(1)
+    reference.open(Task("t", "python", text), 1, str(tmp_path))
+    (a,), value, tolerance = case(reference, "own")
+    assert np.abs(value - (a.astype(np.float64) @ np.linspace(-1, 1, 48).reshape(8, 6) + 1 / 3)).max() < 1e-6 < 1e-3
+    assert reference.model.table.dtype == torch.float32 and (tolerance < 1e-4).all()
+
+
 def test_random_reference_is_refused(tmp_path):
     text = "import torch\nclass Model(torch.nn.Module):\n    def forward(self, a):\n        return a * torch.rand_like(a)\ndef get_inputs(): return [torch.rand(64)]\n"
     with pytest.raises(Exception, match="random"):

@@ -12,9 +12,12 @@ from warploom.agents.evolve.bottleneck import bottlenecks
 from warploom.agents.evolve.candidate import Workshop
 from warploom.agents.evolve.command import Request
 from warploom.agents.evolve.device import Device, Measured
+from warploom.agents.evolve.gpu import runs
+from warploom.agents.evolve.measure import Arena
 from warploom.agents.evolve.state import OtherRun
 from warploom.agents.evolve.subject import read_subject
 from warploom.agents.strategy import Strategy
+from warploom.backends.cpu.host import host
 from warploom.backends.cuda.counters import Counters, NoCounters
 from warploom.backends.cuda.driver import LaunchFailed
 from warploom.backends.cuda.host import H100
@@ -149,6 +152,43 @@ def test_inputs_take_turns_and_the_state_is_there_once(candidates):
     arena.race(others[:1], (3,))
     used = [seen[given] for seen in stage.seen if given in seen]
     assert len(set(used)) == len(arena.inputs) and max(map(used.count, used)) <= 2 * min(map(used.count, used))
+
+
+CONSTANT = """
+import torch
+import torch.nn as nn
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = torch.randn(24, 40)
+
+    def forward(self, x):
+        return torch.relu(x @ (self.table * 2.0)) + self.table.sum(0)
+
+def get_inputs():
+    return [torch.randn(16, 24)]
+
+def get_init_inputs():
+    return []
+"""
+
+
+@pytest.mark.parametrize("machine", [H100, host()], ids=["gpu", "cpu"])
+def test_what_depends_on_constants_alone_is_prepared_for_each_candidate(tmp_path, machine):
+    path = tmp_path / "constant.py"
+    path.write_text(CONSTANT)
+    subject = read_subject(str(path), machine)
+    shop = Workshop(subject)
+    default = shop.make(Strategy("default schedule"))
+    assert default.module.prepare
+    names = [(n, v) for n, (own, worth) in default.space.items() for v in worth if v != own and "matmul" in n]
+    others = list({c.key: c for c in (shop.make(Strategy("x", choices=(c,))) for c in names) if c.key != default.key}.values())
+    arena = Measured(subject, default, Stage().device()) if machine is H100 else Arena(subject, default)
+    timings = arena.race(others[:5], (1,))
+    assert len(timings) >= 3 and not any(t.wrong for t in timings)
+    run = runs(subject, default.module, "cuda", Stage().device()) if machine is H100 else None
+    assert run is None or torch.allclose(run(subject.example)[0], subject.problem.model(*subject.example), atol=1e-4)
 
 
 def test_one_that_fails_is_refused_with_its_reason_and_takes_no_other_with_it(candidates):
