@@ -145,6 +145,11 @@ def test_two_processes_at_once(good, environment, tmp_path):
     assert not list((tmp_path / "cache").glob(".new*"))
 
 
+def _hears_interrupts():
+    """A shell's background jobs ignore SIGINT, and so would their children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_interrupt(good, environment, tmp_path):
     (tmp_path / "tmp").mkdir()
     environment = {**environment, "TMPDIR": str(tmp_path / "tmp")}
@@ -152,7 +157,7 @@ def test_interrupt(good, environment, tmp_path):
     slow.write_text('#!/bin/sh\ncase "$*" in *--version*) ;; *) sleep 20 ;; esac\nexec g++ "$@"\n')
     slow.chmod(0o755)
     run = [sys.executable, "-m", "warploom.cli", "compile", str(good), "--json", "--no-compare"]
-    process = subprocess.Popen(run, env={**environment, "CXX": str(slow)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(run, env={**environment, "CXX": str(slow)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_hears_interrupts)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not list((tmp_path / "tmp").glob("warploom-build-*")):
         time.sleep(0.05)
