@@ -266,7 +266,7 @@ def _lossy(
     if verify:
         given += [_arrays(exported, slots, a) for a in _other_sizes(compiled, args)]
     for arrays, leaves in zip(given, [*_examples(args), *(_other_sizes(compiled, args) if verify else ())]):
-        ours = [np.asarray(t.detach().float() if t.dtype is torch.bfloat16 else t.detach()) for t in compiled.runtime(compiled.tensors(leaves))]
+        ours = [np.asarray(t.float() if t.dtype is torch.bfloat16 else t) for t in (t.detach().cpu() for t in compiled.runtime(compiled.tensors(leaves)))]
         compiled.differences += against_meaning(graph, arrays, ours)
     wrong = next((d for d in compiled.differences if not d.right), None)
     if wrong is not None:
@@ -283,7 +283,7 @@ def _arrays(exported: Exported, slots: Mapping[str, Slot], args: tuple[object, .
     leaves = exported.flatten(args, {})
     tensors = iter(value for leaf, value in zip(exported.inputs, leaves) if isinstance(leaf, TensorLeaf))
     found = {i.name: next(tensors) if i.role == "input" else slots[i.name][0][slots[i.name][1]] for i in exported.graph.inputs}
-    return {n: (t.float() if t.dtype is torch.bfloat16 else t).detach().contiguous().numpy() for n, t in found.items()}  # type: ignore[union-attr]
+    return {n: (t.float() if t.dtype is torch.bfloat16 else t).detach().cpu().contiguous().numpy() for n, t in found.items()}  # type: ignore[union-attr]
 
 
 def verify_against_eager(model: Callable[..., object], compiled: Compiled, args: tuple[object, ...], seeds: Sequence[int] = SEEDS) -> None:

@@ -99,7 +99,7 @@ def run_eager(
     """Run the model on copies of its state and arguments, in `dtype` where one is given."""
     state = {name: _convert(t.detach().clone(), dtype) for name, t in state_of(model).items()}
     args = pytree.tree_map(lambda a: _convert(a.detach().clone(), dtype) if isinstance(a, torch.Tensor) else a, tuple(args))
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), mode or contextlib.nullcontext():
+    with torch.no_grad(), torch.random.fork_rng(devices=_gpus()), mode or contextlib.nullcontext():
         torch.manual_seed(seed)
         result = functional_call(model, state, args) if isinstance(model, torch.nn.Module) else model(*args)
     return _run(result, state, args)
@@ -111,7 +111,7 @@ def run_compiled(subject: Subject, args: Sequence[object], seed: int) -> Run:
     saved = {name: state[name].detach().clone() for name in subject.updated}
     args = pytree.tree_map(lambda a: a.detach().clone() if isinstance(a, torch.Tensor) else a, tuple(args))
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), torch.random.fork_rng(devices=_gpus()):
             torch.manual_seed(seed)
             result = subject.compiled(*args)
         return _run(result, {name: state[name].detach().clone() for name in subject.updated}, args)
@@ -119,6 +119,11 @@ def run_compiled(subject: Subject, args: Sequence[object], seed: int) -> Run:
         with torch.no_grad():
             for name, value in saved.items():
                 state[name].copy_(value)
+
+
+def _gpus() -> range:
+    """The GPUs whose generators a run may move; a process that has used none is not made to."""
+    return range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)
 
 
 def _run(result: object, state: Mapping[str, torch.Tensor], args: object) -> Run:
@@ -175,4 +180,4 @@ def _like(t: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """`values` with the strides of `t`, where it has no overlaps."""
     if t.is_contiguous() or any(stride == 0 for stride in t.stride()):
         return values.contiguous()
-    return torch.empty_strided(t.shape, t.stride(), dtype=t.dtype).copy_(values)
+    return torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device).copy_(values)

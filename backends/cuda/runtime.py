@@ -48,38 +48,39 @@ class Runtime:
     def __call__(self, args: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Outputs in the module's order. Raises InputMismatch."""
         with torch.no_grad():
-            env, values = self._begin(args)
+            env, values, place = self._begin(args)
             for step in self.printed.steps:
                 if isinstance(step, CudaProgram):
-                    self._run(step, env, values)
+                    self._run(step, env, values, place)
                 else:
-                    made = run_node(step.node, _Shaped(self.module, values, env), env)
-                    values.update({self.module.storage(name): t for name, t in made.items()})
-            self._update(env, values)
+                    with place:  # where tensors that a node draws or fills are made
+                        made = run_node(step.node, _Shaped(self.module, values, env), env)
+                    values.update({self.module.storage(name): _dense(t) for name, t in made.items()})
+            self._update(env, values, args)
             return [self._output(name, env, values) for name in self.module.outputs]
 
-    def _begin(self, args: Sequence[torch.Tensor]) -> tuple[dict[str, int], Values]:
+    def _begin(self, args: Sequence[torch.Tensor]) -> tuple[dict[str, int], Values, torch.device]:
         for given, t in zip(self.inputs, args):
             _check(given.name, given.type, t)
         env = match_shapes(self.module, [tuple(t.shape) for t in args])
         for given, t in zip(self.inputs, args):
             check_within(given, t, env)
-        values: Values = {i.name: t.contiguous() for i, t in zip(self.inputs, args)}
         weights: Values = {name: owner[key] for name, (owner, key) in self.slots.items()}  # type: ignore[misc]
-        values.update({name: w.detach().contiguous() for name, w in weights.items()})
+        given: Values = {**{i.name: t for i, t in zip(self.inputs, args)}, **weights}
+        place = _place(given)
+        values = {name: _dense(t.detach() if t.device == place else t.detach().to(place)) for name, t in given.items()}
         if self.printed.prepare is not None:
             stamp = tuple((w.data_ptr(), w._version) for w in weights.values())
             if stamp != self._stamp:
                 made = dict(values)
-                self._run(self.printed.prepare, env, made)
+                self._run(self.printed.prepare, env, made, place)
                 self._kept = {name: t for name, t in made.items() if name not in values}
                 self._stamp = stamp
             values.update(self._kept)
-        return env, values
+        return env, values, place
 
-    def _run(self, program: CudaProgram, env: Mapping[str, int], values: Values) -> None:
+    def _run(self, program: CudaProgram, env: Mapping[str, int], values: Values, device: torch.device) -> None:
         """Run one program; the buffers that it makes are added to `values`."""
-        device = next(iter(values.values())).device if values else torch.device("cpu")
         sized = program.at(env)
         key = (program.name, device, tuple(sorted(env.items())))
         for b in program.buffers:
@@ -92,12 +93,12 @@ class Runtime:
             if b.role == "temp":
                 values.pop(b.name, None)
 
-    def _update(self, env: Mapping[str, int], values: Values) -> None:
-        """Write back what the model updates (running statistics), all read before any is written."""
-        places = {i.name: None for i in self.inputs}
+    def _update(self, env: Mapping[str, int], values: Values, args: Sequence[torch.Tensor]) -> None:
+        """Write back what the model updates (running statistics, the caller's own inputs), all read before any is written."""
+        places = {i.name: t for i, t in zip(self.inputs, args)}
         new = [(target, _shaped(self.module, values, name, env).clone()) for target, name in self.module.updates]
         for target, value in new:
-            home = values[target] if target in places else self.slots[target][0][self.slots[target][1]]  # type: ignore[index]
+            home = places[target] if target in places else self.slots[target][0][self.slots[target][1]]  # type: ignore[index]
             assert isinstance(home, torch.Tensor)
             home.copy_(value.view(home.shape))
 
@@ -127,6 +128,27 @@ def _shaped(module: Module, values: Values, name: str, env: Mapping[str, int]) -
     if math.prod(shape) != value.numel():
         raise InputMismatch(f"{name} has {value.numel()} elements, not those of {list(shape)}")
     return value.view(shape)
+
+
+ALIGNED = 16
+"""Bytes that the place of every buffer is a multiple of: kernels move so many at once."""
+
+
+def _dense(t: torch.Tensor) -> torch.Tensor:
+    """The tensor row-major at an aligned place: itself, or a copy."""
+    t = t.contiguous()
+    return t if t.data_ptr() % ALIGNED == 0 else t.clone()
+
+
+def _place(given: Values) -> torch.device:
+    """The one device of all tensors; those without axes may be elsewhere, as in torch. Raises InputMismatch."""
+    found: dict[torch.device, str] = {}
+    for name, t in sorted(given.items(), key=lambda item: not item[1].dim()):
+        if t.dim() or not found:
+            found.setdefault(t.device, name)
+    if len(found) > 1:
+        raise InputMismatch("all inputs and weights must be on one device: " + ", ".join(f"{name} is on {d}" for d, name in found.items()))
+    return next(iter(found), torch.device("cpu"))
 
 
 def _check(name: str, kind: TensorType, t: object) -> None:

@@ -43,7 +43,7 @@ class TritonFailed(WarploomError):
 def triton(program: CudaProgram, env: Mapping[str, int], device: torch.device) -> OnTensors:
     """A program on a GPU, or on the CPU in the interpreter."""
     need_triton()
-    return Interpreted(program, env) if device.type == "cpu" else Loaded(program, env)
+    return Interpreted(program, env) if device.type == "cpu" else Loaded(program, env, device)
 
 
 def available() -> bool:
@@ -80,23 +80,24 @@ class Interpreted:
 class Loaded:
     """A program on a GPU."""
 
-    def __init__(self, program: CudaProgram, dims: Mapping[str, int]):
+    def __init__(self, program: CudaProgram, dims: Mapping[str, int], device: torch.device):
         from .worker import module_of
 
-        self.dims = dict(dims)
-        self.launches = program.at(self.dims).launches
+        self.dims, self.device = dict(dims), device
+        self.launches = [x for x in program.at(self.dims).launches if 0 not in x.grid]
         self.kernels = module_of(program.source)
 
     def on_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """All launches in order on torch's current stream. Raises TritonFailed."""
         from triton.errors import TritonError
 
-        for x in self.launches:
-            values = [self.dims[a] if a in self.dims else tensors[a] for a in x.args]
-            try:
-                getattr(self.kernels, x.kernel)[x.grid](*values, num_warps=WARPS)
-            except TritonError as error:  # shared memory or registers that the device does not have
-                raise TritonFailed(f"{x.kernel}: {str(error).strip().splitlines()[0]}") from None
+        with torch.cuda.device(self.device):
+            for x in self.launches:
+                values = [self.dims[a] if a in self.dims else tensors[a] for a in x.args]
+                try:
+                    getattr(self.kernels, x.kernel)[x.grid](*values, num_warps=WARPS)
+                except (TritonError, RuntimeError, subprocess.CalledProcessError) as error:  # too much for the device; no C compiler or no Python.h for Triton's launcher
+                    raise TritonFailed(f"{x.kernel}: {(str(error).strip().splitlines() or [type(error).__name__])[0]}") from None
 
 
 def compile_ahead(program: CudaProgram, arch: int = ARCHITECTURE) -> dict[str, int]:
