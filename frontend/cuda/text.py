@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from . import tree as t
 
 _BINARY = {
@@ -177,10 +179,29 @@ def _if(s: t.If, pad: str, indent: int) -> list[str]:
     return lines
 
 
+def _ended(cases: tuple[tuple[t.Expr | None, t.Body], ...]) -> tuple[tuple[t.Expr | None, t.Body], ...]:
+    """A label at the end labels a statement."""
+    bare = bool(cases) and all(isinstance(x, t.Comment) for x in cases[-1][1])
+    return (*cases[:-1], (cases[-1][0], (*cases[-1][1], t.Break()))) if bare else cases
+
+
 def _switch(s: t.Switch, pad: str, indent: int) -> list[str]:
+    seen = [d for i, (_, inner) in enumerate(s.cases) if _starts(inner) for d in inner if _is_seen(d, s.cases[i + 1 :])]
+    if seen:  # by cases that the braces below would hide them from
+        cases = tuple((label, tuple(x for x in inner if not any(x is d for d in seen))) for label, inner in s.cases)
+        return [f"{pad}{{", *body(tuple(seen), indent + 1), *_switch(replace(s, cases=cases), f"{pad}  ", indent + 1), f"{pad}}}"]
     lines = [f"{pad}switch ({expression(s.value)}) {{"]
-    for label, inner in s.cases:
-        declares = any(isinstance(x, t.Declare) and any(d.init is not None for d in x.declarators) for x in inner)  # no jump may pass it
+    for label, inner in _ended(s.cases):
         head = f"{pad}  {'default' if label is None else 'case ' + expression(label)}:"
-        lines += [head + " {", *body(inner, indent + 2), f"{pad}  }}"] if declares else [head, *body(inner, indent + 2)]
+        lines += [head + " {", *body(inner, indent + 2), f"{pad}  }}"] if _starts(inner) else [head, *body(inner, indent + 2)]
     return [*lines, f"{pad}}}"]
+
+
+def _starts(inner: t.Body) -> bool:
+    """Whether a case gives variables their first value: no jump may pass it."""
+    return any(isinstance(x, t.Declare) and any(d.init is not None for d in x.declarators) for x in inner)
+
+
+def _is_seen(s: t.Stmt, cases: tuple[tuple[t.Expr | None, t.Body], ...]) -> bool:
+    bare = isinstance(s, t.Declare) and all(d.init is None for d in s.declarators)
+    return bare and not t.names(tuple(x for _, inner in cases for x in inner)).isdisjoint(d.name for d in s.declarators)

@@ -162,8 +162,10 @@ class Writer:
             elif kind == 6 and whole and self.depth < 4:
                 budget -= self.loop(shuffles)
             elif kind == 7 and whole and self.depth < 4:
-                self.branch(shuffles)
+                (self.switch if self.r.random() < 0.4 else self.branch)(shuffles)
                 budget -= 2
+            elif kind == 8 and self.r.random() < 0.2:
+                self.switch(False, False)
             elif kind == 8:
                 self.put(f"if ({self.varying()}) {{")
                 self.nested(2, False)
@@ -186,6 +188,34 @@ class Writer:
             self.nested(2, True, shuffles)
         self.put("}")
 
+    def switch(self, shuffles: bool, whole: bool = True) -> None:
+        """Cases in any order, some empty, some falling into the next, some left early. `whole`: by what is the same for all, so threads may wait."""
+        r = self.r
+        value = r.choice(["u % 5", "(n + (int)blockIdx.x) % 4", "blockIdx.x", "flags[0] + 1"]) if whole else r.choice(["tid % 4", "(a & 3)", "b % 5"])
+        seen = self.name("w")
+        self.put(f"switch ({value}) {{")
+        labels = [f"case {i}" for i in r.sample(range(6), r.randint(1, 4))] + ["default"] * (r.random() < 0.7)
+        r.shuffle(labels)
+        for i, label in enumerate(labels):
+            self.put(f"{label}:{f' int {seen};' if i == 0 else ''}")
+            if r.random() < 0.85 or i == len(labels) - 1:
+                self.case(shuffles, whole, seen)
+        self.put("}")
+
+    def case(self, shuffles: bool, whole: bool, seen: str) -> None:
+        r = self.r
+        self.put(r.choice(["{", f"{seen} = {self.value()}; b += {seen}; {{"]))
+        self.nested(r.randint(1, 3), whole, shuffles)
+        out = ["break", "break", *(["continue"] if self.around and whole else [])]
+        if r.random() < 0.4:
+            cond = self.uniform() if whole else self.varying()
+            self.put(r.choice(["  if ({}) {};", "  if ({}) {{ c += 2; {}; }} else b ^= 1;"]).format(cond, r.choice(out)))
+        self.put("}")
+        if r.random() < 0.6:
+            self.put(f"{r.choice(out)};")
+
+    around = 0  # loops that all threads of the block run
+
     def loop(self, shuffles: bool) -> int:
         k = self.name("k")
         head = self.r.choice(
@@ -199,7 +229,9 @@ class Writer:
         if self.r.random() < 0.25:
             self.put(f"if ({self.uniform()}) {self.r.choice(['continue', 'break'])};")
         self.depth -= 1
+        self.around += 1
         self.nested(3, True, shuffles)
+        self.around -= 1
         self.put(f"  a += {k};")
         self.put("}")
         return 3

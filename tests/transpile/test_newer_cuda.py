@@ -95,6 +95,75 @@ __global__ void k(const uchar4* x, short2* y, int n) {
   y[blockIdx.x * 32 + t] = v;
 }""",
     ),
+    "switches in which threads wait": (
+        "grid=3;block=64",
+        """__global__ void k(const int* x, int* y, int n) {
+  __shared__ int s[64];
+  int t = threadIdx.x, i = blockIdx.x * 64 + t;
+  int v = x[i % n];
+  for (int k = 0; k < 5; ++k) {
+    switch ((k + blockIdx.x) % 6) {
+      case 0: s[t] = v; __syncthreads(); v += s[(t + 1) % 64]; __syncthreads(); break;
+      case 1: v ^= 3;
+      case 2: { s[t] = v + 1; __syncthreads(); v -= s[(t + 5) % 64]; __syncthreads(); if (k > 1) break; v += 100; break; }
+      case 3: if (k % 2) continue; v += __shfl_xor_sync(~0u, v, 1);
+      default: v += __shfl_xor_sync(~0u, v, 2); if (blockIdx.x == 1) break; v *= 3;
+      case 4: v += 7;
+    }
+    v += k;
+  }
+  y[i] = v;
+}""",
+    ),
+    "functions with switches in which threads wait": (
+        "grid=4;block=128",
+        """enum class Act : int { None = 0, Relu = 1, Gelu = 2, Silu = 3 };
+enum ReduceOp { SUM, MAX, MIN };
+template <Act A> __device__ __forceinline__ float act(float v) {
+  switch (A) {
+    case Act::Relu: return fmaxf(v, 0.f);
+    case Act::Gelu: return 0.5f * v * (1.f + erff(v * 0.70710678f));
+    case Act::Silu: { return v / (1.f + expf(-v)); }
+    default: return v;
+  }
+}
+__device__ float combine(float a, float b, ReduceOp op) {
+  switch (op) { case SUM: return a + b; case MAX: return max(a, b); case MIN: return min(a, b); }
+  return 0.f;
+}
+__device__ float reduce(float v, ReduceOp op, float* s) {
+  int t = threadIdx.x;
+  s[t] = v; __syncthreads();
+  switch (op) {
+    case SUM: for (int o = blockDim.x / 2; o > 0; o >>= 1) { if (t < o) s[t] += s[t + o]; __syncthreads(); } break;
+    case MAX:
+    case MIN: for (int o = blockDim.x / 2; o > 0; o >>= 1) { if (t < o) s[t] = combine(s[t], s[t + o], op); __syncthreads(); } break;
+  }
+  float r = s[0]; __syncthreads();
+  return r;
+}
+__global__ void k(const float* x, float* y, int mode) {
+  __shared__ float s[128];
+  int i = blockIdx.x * 128 + threadIdx.x;
+  float v = act<Act::Gelu>(x[i]) + act<Act::Silu>(x[i]);
+  ReduceOp op = blockIdx.x % 2 ? MAX : SUM;
+  float r = reduce(v, op, s);
+  r += reduce(v, MIN, s);
+  y[i] = act<Act::Relu>(r) + v;
+}""",
+    ),
+    "a label at the end, a variable that braces would hide": (
+        "grid=1;block=64",
+        """__global__ void k(const int* x, int* y, int n) {
+  int t = threadIdx.x, v = x[t];
+  switch (v % 3) {
+    default: int w; { int q = v * 2; v += q; }
+    case 1: w = v; { int z = w * 3; v ^= z; } break;
+    case 2: {}
+  }
+  y[t] = v;
+}""",
+    ),
     "bytes and halves of words, atomics of a block": (
         "grid=2;block=32",
         """__global__ void k(const unsigned* x, unsigned* y) {

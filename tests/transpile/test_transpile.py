@@ -427,7 +427,6 @@ def test_other_words_change_nothing(name):
         ("void f() { cublasSgemm(h); }\n__global__ void k(float* x) {}", "line 1: cuBLAS"),
         ("__global__ void k(float* x) {\n  cub::DeviceReduce::Sum(x);\n}", "device-wide CUB"),
         ('__global__ void k(float* x) {\n  asm("nop;");\n}', "inline PTX"),
-        ("__global__ void k(int* x) {\n  int v = x[0];\n  switch (v) { case 0: __syncthreads(); break; }\n}", "line 3"),
         ("__global__ void k(int* x) {\n  auto f = [&] { for (;;) for (;;) { __syncthreads(); return; } };\n  f();\n}", "line 2: lambda f synchronises, asks for its place or changes what is around it, and it returns"),
         ("__global__ void k(int* x) {\n  int i = 0;\n  auto f = [=] { x[threadIdx.x] = i; };\n  ++i;\n  f();\n}", "keeps a copy of i, which changes"),
         ("#include <cub/cub.cuh>\n__global__ void k(int* x) {\n  __shared__ cub::BlockReduce<int, 32>::TempStorage s;\n  x[0] = cub::BlockReduce<int, 32>(s).Minimum(1);\n}", "line 4: no rule for BlockReduce::Minimum"),

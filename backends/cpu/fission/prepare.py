@@ -11,6 +11,7 @@ from ....frontend.cuda import tree as t
 from ....frontend.cuda.lambdas import declared
 from . import spelling
 from .inline import Inliner, assigned
+from .switches import of_kernel, without_switches
 from .sync import Synchronising
 from .types import plain
 
@@ -22,6 +23,8 @@ def prepare(kernel: t.Function, file: t.CudaFile) -> t.Function:
     body = scalars(spelling.respell(single(own_parameters(kernel))))
     body = Names({p.name for p in kernel.params}).unique(body)
     sync = Synchronising(file)
+    body = of_kernel(replace(kernel, body=body), file, sync.waits)
+    file = without_switches(file, sync.waits, sync.functions)
     body = Inliner(file, sync).expand(kernel, body)
     body = Names({p.name for p in kernel.params}).unique(body)  # a function may use one name in several scopes
     return replace(kernel, body=flattened(body))

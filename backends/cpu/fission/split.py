@@ -15,7 +15,7 @@ from typing import Any
 
 from ....frontend.cuda import tree as t
 from ....frontend.cuda.read import UnsupportedCuda
-from .inline import assigned
+from .inline import assigned, returns_inside
 from .sync import is_barrier
 from .uniform import Uniform, leaves, own_escapes, pure
 
@@ -184,6 +184,9 @@ class Splitter:
         if isinstance(s, (t.Return, t.Break, t.Continue)):
             close()
             return self.leave(s, guards, items, around), False
+        if isinstance(s, t.If) and s.orelse and self.uniform.uniform(s.cond) and around is not None and around.uniform and not returns_inside((s,)):
+            close()
+            return self.branch(s, guards, items, around, True), False
         if not isinstance(s, t.If) or s.orelse or not isinstance(s.then[-1], (t.Return, t.Break, t.Continue)) or own_escapes(s.then[:-1]):
             return self.flagged(s, guards, region, around), True
         last = s.then[-1]
