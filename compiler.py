@@ -39,8 +39,8 @@ from .backends.manifest import backend
 from .evaluation.agreement import SEEDS, Subject, disagreements, fresh, run_compiled, state_of
 from .evaluation.bench.command import thread_counts, write_text
 from .evaluation.bench.contenders import eager, enter, inductor, quiet, quiet_logs, ran, rotating
-from .evaluation.bench.gpu import race_gpu
-from .evaluation.bench.interleave import interleave
+from .evaluation.bench.gpu import ROTATED_BYTES, equal_terms, on_gpu, race_gpu, time_on_gpu
+from .evaluation.bench.interleave import Samples, interleave
 from .evaluation.bench.problem import Problem, check_runs, load_problem
 from .evaluation.bench.race import allocator_gain, race
 from .evaluation.bench.rows import Built
@@ -328,7 +328,7 @@ def _subject(model: Callable[..., object], compiled: Compiled) -> Subject:
 def describe(compiled: Compiled, timed: Timed | None = None) -> Report:
     """The report of a compiled model. `timed`: times of the whole model against others."""
     if compiled.settings.target != "cpu":
-        return _describe_device(compiled)
+        return _describe_device(compiled, timed)
     runtime, module = compiled.runtime, compiled.module
     tensors = compiled.tensors(compiled.example)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -348,17 +348,23 @@ def describe(compiled: Compiled, timed: Timed | None = None) -> Report:
     )  # fmt: skip
 
 
-def _describe_device(compiled: Compiled) -> Report:
+def _describe_device(compiled: Compiled, timed: Timed | None) -> Report:
     tensors = compiled.tensors(compiled.example)
     return device_report(
         compiled.name, compiled.settings.target, compiled.module, compiled.code, compiled.machine, compiled._dims(), compiled.compile_s,  # type: ignore[arg-type]
         print_graph(compiled.exported.graph), max((d.relative for d in compiled.differences), default=0.0),
-        all(d.right for d in compiled.differences), bool(compiled.differences), any(t.is_cuda for t in tensors), compiled.remarks,
+        all(d.right for d in compiled.differences), bool(compiled.differences), any(t.is_cuda for t in tensors),
+        (*compiled.remarks, *(timed.notes if timed else ())), timed.times if timed else {}, timed.intervals if timed else {},
     )  # fmt: skip
 
 
-def time_against_others(compiled: Compiled | Patchwork, problem: Problem, budget_s: float = 2.0) -> Timed:
+def time_against_others(compiled: Compiled | Patchwork, problem: Problem, on_a_gpu: bool = False, budget_s: float = 2.0) -> Timed:
     """Interleaved with eager and Inductor, on rotating inputs."""
+    if on_a_gpu:
+        equal_terms()
+        drawn = rotating(problem.inputs, seed=1, nbytes=ROTATED_BYTES)
+        raced = time_on_gpu(lambda values: compiled(*values), problem.model, drawn, budget_s)
+        return _timed(raced.samples, (*((raced.absent,) if raced.absent else ()), *_alone(raced.device)))
     inputs = rotating(problem.inputs, seed=1)
     entries = [
         enter("warploom", lambda: lambda values: compiled(*values), inputs[0]),
@@ -367,9 +373,17 @@ def time_against_others(compiled: Compiled | Patchwork, problem: Problem, budget
     ]
     with torch.no_grad():
         samples = interleave(ran(entries), inputs, budget_s, torch.get_num_threads())
+    return _timed(samples, tuple(f"{e.name} cannot run this model: {e.reason}" for e in entries if e.run is None))
+
+
+def _timed(samples: Samples, notes: tuple[str, ...]) -> Timed:
     times = {name: samples.median(name) for name in samples.seconds}
-    intervals = {name: samples.interval(name, "warploom") for name in times if name != "warploom"}
-    return Timed(times, intervals, tuple(f"{e.name} cannot run this model: {e.reason}" for e in entries if e.run is None))
+    return Timed(times, {name: samples.interval(name, "warploom") for name in times if name != "warploom"}, notes)
+
+
+def _alone(device: Mapping[str, float]) -> tuple[str, ...]:
+    """What a report says of the time that the GPU takes, without the calls."""
+    return ("on the GPU alone, float32 without TF32: " + ", ".join(f"{name} {1e3 * s:.4f} ms" for name, s in device.items()),) if device else ()
 
 
 def _finish(
@@ -632,6 +646,8 @@ def _compile_and_tell(request: CompileRequest, as_json: bool) -> tuple[int, obje
     if request.threads is not None:
         torch.set_num_threads(_positive(request.threads))
     problem = load_problem(request.model)
+    there = request.target != "cpu" and torch.cuda.is_available()
+    problem = on_gpu(problem) if there else problem
     torch.manual_seed(0)
     inputs = problem.inputs()
     check_runs(problem, inputs)
@@ -644,7 +660,7 @@ def _compile_and_tell(request: CompileRequest, as_json: bool) -> tuple[int, obje
             raise
         raise CompileFailed.of(error, _reduced_to_file(request, problem, inputs)) from error
     compiled.name = problem.name
-    timed = time_against_others(compiled, problem) if request.compare and request.target == "cpu" else None
+    timed = time_against_others(compiled, problem, there) if request.compare and (there or request.target == "cpu") else None
     report = describe(compiled, timed) if isinstance(compiled, Compiled) else describe_patchwork(compiled, timed)
     if request.report:
         write_text(Path(request.report), report.to_html())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -107,7 +108,7 @@ def _too_old() -> str:
     return f"NVIDIA's driver takes CUDA {known // 1000}.{known % 1000 // 10}, and NVRTC is of CUDA {made}" if known // 1000 < int(made.split(".")[0]) else ""
 
 
-def _checked(answer: tuple, what: str = ""):
+def _checked(answer: tuple, what: str = "") -> Any:
     """The value of a driver call. Raises LaunchFailed, which names `what` was done."""
     status, *values = answer
     if int(status) != 0:

@@ -16,10 +16,10 @@ FLOAT_UNITS = {(7, 0): 64, (7, 2): 64, (7, 5): 64, (8, 0): 64}
 
 
 def machine() -> Machine:
-    """The first GPU that torch sees, its peaks from its clocks and widths; or H100."""
+    """The current GPU of torch, its peaks from its clocks and widths; or H100."""
     if not torch.cuda.is_available():
         return H100
-    p = torch.cuda.get_device_properties(0)
+    p = torch.cuda.get_device_properties(torch.cuda.current_device())
     shared = getattr(p, "shared_memory_per_block_optin", 99 << 10)
     flops = 2 * FLOAT_UNITS.get((p.major, p.minor), 128) * 1e3 * p.clock_rate
     bandwidth = 2 * 1e3 * p.memory_clock_rate * p.memory_bus_width / 8
@@ -27,6 +27,8 @@ def machine() -> Machine:
     return Machine(p.name, "cuda", p.multi_processor_count, shared, p.L2_cache_size, 0, features, flops, bandwidth / p.multi_processor_count, bandwidth)
 
 
-def has_gpu() -> bool:
-    """Whether torch sees a GPU."""
-    return torch.cuda.is_available()
+def no_gpu() -> str:
+    """Why torch sees no GPU, in one line."""
+    if torch.version.cuda is None:
+        return f"no GPU here that torch can use: torch {torch.__version__} is built without CUDA"
+    return f"no GPU here that torch {torch.__version__} can use: it needs a driver for CUDA {torch.version.cuda}, and CUDA_VISIBLE_DEVICES not to hide the GPU"

@@ -12,16 +12,20 @@ import torch
 
 
 def recorded(work: Callable[[], None]) -> Callable[[], float]:
-    """Each call of what goes out replays `work` and waits for its end. `work` must allocate nothing and never wait for the GPU itself."""
+    """Each call of what goes out replays `work` and waits for its end. `work` must allocate by torch alone and never wait for the GPU itself;
+    RuntimeError where it does."""
     warm = torch.cuda.Stream()
     warm.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(warm):
         work()  # what is loaded or compiled at a first launch cannot be recorded
     torch.cuda.current_stream().wait_stream(warm)
     torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
+    graph, usual = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    try:
+        with torch.cuda.graph(graph):
+            work()
+    finally:
+        torch.cuda.set_stream(usual)  # a recording that fails would leave its own stream as the current one
     begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
 
     def seconds() -> float:

@@ -66,9 +66,9 @@ class Runtime:
         for given, t in zip(self.inputs, args):
             check_within(given, t, env)
         weights: Values = {name: owner[key] for name, (owner, key) in self.slots.items()}  # type: ignore[misc]
-        given: Values = {**{i.name: t for i, t in zip(self.inputs, args)}, **weights}
-        place = _place(given)
-        values = {name: _dense(t.detach() if t.device == place else t.detach().to(place)) for name, t in given.items()}
+        tensors: Values = {**{i.name: t for i, t in zip(self.inputs, args)}, **weights}
+        place = _place(tensors)
+        values: Values = {name: _dense(t.detach() if t.device == place else t.detach().to(place)) for name, t in tensors.items()}
         if self.printed.prepare is not None:
             stamp = tuple((w.data_ptr(), w._version) for w in weights.values())
             if stamp != self._stamp:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from ...backends.cuda.host import no_gpu
 from ...backends.cuda.module import Printed
 from ...backends.cuda.nvrtc import ARCHITECTURES, available, compile_cubin
 from ...backends.cuda.program import CudaProgram
@@ -18,8 +19,6 @@ from ...ir.text import print_program
 from .collect import extern_rows, step_lines
 from .record import KernelRow, Report
 from .work import work
-
-EMULATED = "no GPU here: checked in the emulator, not timed"
 
 
 def device_report(
@@ -36,6 +35,8 @@ def device_report(
     checked: bool,
     on_gpu: bool,
     notes: Sequence[str] = (),
+    times: Mapping[str, float] | None = None,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> Report:
     """`checked`: the outputs were compared with eager; `on_gpu`: on a GPU, else in the emulator."""
     cubins = {p.name: _cubins(p) for p in printed.programs}
@@ -51,8 +52,13 @@ def device_report(
         name=name, machine=machine, threads=torch.get_num_threads(), compile_s=compile_s, max_error=max_error, ok=ok,
         kernels=_kernels(module, printed, dims), externs=extern_rows(module, seconds),
         prepared=tuple(p.program.name for p in module.prepare), graph=graph, steps=step_lines(module), arena_bytes=0,
-        notes=(*notes, *(() if on_gpu else (EMULATED,)), *_cubin_notes(cubins)), device=device,
+        times=times or {}, intervals=intervals or {}, notes=(*notes, *(() if on_gpu else (_emulated(),)), *_cubin_notes(cubins)), device=device,
     )  # fmt: skip
+
+
+def _emulated() -> str:
+    why = "the inputs are not on the GPU" if torch.cuda.is_available() else no_gpu()
+    return f"{why}: checked in the emulator, not timed"
 
 
 def _cubins(program: CudaProgram) -> dict[str, int]:
