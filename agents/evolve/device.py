@@ -25,7 +25,7 @@ from ...backends.cuda.recorded import recorded
 from ...backends.cuda.runtime import Build, cuda
 from ...backends.triton.run import TRITON, triton
 from ...evaluation.bench.contenders import rotating
-from ...evaluation.bench.gpu import ROTATED_BYTES
+from ...evaluation.bench.gpu import ROTATED_BYTES, equal_terms
 from ...frontend.dtypes import TORCH_DTYPE
 from ...ir.diagnostic import WarploomError
 from ...ir.module import Module
@@ -75,9 +75,10 @@ class Device:
 
 
 def here(target: str) -> Device | None:
-    """The GPU that torch sees, for `cuda` or `triton`."""
+    """The GPU that torch sees, for `cuda` or `triton`. Whatever is compared on it from here on does float32 as float32."""
     if not torch.cuda.is_available():
         return None
+    equal_terms()
     place = torch.device("cuda", torch.cuda.current_device())
     name, wait = torch.cuda.get_device_name(place), torch.cuda.synchronize
     counted = (lambda programs: counters.counted(programs, target)) if counters.tool() else None
@@ -122,6 +123,8 @@ class Measured:
             do(runner)
         except WarploomError as error:
             runner.wrong, runner.why = True, f"illegal: {error.message}"
+        except torch.OutOfMemoryError:
+            runner.wrong, runner.why = True, "illegal: the device has too little memory for it"
 
     def _printed(self, runners: Sequence[_Recorded]) -> None:
         """Kernels are compiled on all cores before one after the other is loaded."""

@@ -41,7 +41,7 @@ class Runtime:
         self.module = printed.module
         self.inputs = [i for i in self.module.inputs if i.role == "input"]
         self.threads: int | None = None
-        self._built: dict[object, OnTensors] = {}
+        self._built: dict[object, tuple[OnTensors, list[tuple[str, tuple[int, ...], torch.dtype]]]] = {}
         self._kept: Values = {}
         self._stamp: object = None
 
@@ -81,14 +81,16 @@ class Runtime:
 
     def _run(self, program: CudaProgram, env: Mapping[str, int], values: Values, device: torch.device) -> None:
         """Run one program; the buffers that it makes are added to `values`."""
-        sized = program.at(env)
-        key = (program.name, device, tuple(sorted(env.items())))
-        for b in program.buffers:
-            if b.name not in values:
-                values[b.name] = torch.empty(sized.shapes[b.name], dtype=TORCH[b.dtype], device=device)
+        key = (program.name, device, tuple(env.values()))
         if key not in self._built:
-            self._built[key] = self.build(program, env, device)
-        self._built[key].on_tensors({b.name: values[b.name] for b in program.buffers})
+            shapes = program.at(env).shapes
+            made = [(b.name, shapes[b.name], TORCH[b.dtype]) for b in program.buffers]
+            self._built[key] = self.build(program, env, device), made
+        built, made = self._built[key]
+        for name, shape, dtype in made:
+            if name not in values:
+                values[name] = torch.empty(shape, dtype=dtype, device=device)
+        built.on_tensors({b.name: values[b.name] for b in program.buffers})
         for b in program.buffers:
             if b.role == "temp":
                 values.pop(b.name, None)

@@ -58,6 +58,8 @@ class Played:
     def on_tensors(self, tensors):
         if any(k.text in self.device.broken for k in self.program.kernels):
             raise LaunchFailed("the CUDA driver answers CUDA_ERROR_INVALID_VALUE")
+        if any(k.text in self.device.huge for k in self.program.kernels):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 90.00 GiB")
         self.run.on_tensors(tensors)
         if any(k.text in self.device.wrong for k in self.program.kernels):
             for b in self.program.buffers:
@@ -71,7 +73,7 @@ class Stage:
     """What a test may break, and what it may look at."""
 
     def __init__(self):
-        self.clock, self.broken, self.wrong, self.seen, self.compiled = Clock(), set(), set(), [], []
+        self.clock, self.broken, self.wrong, self.huge, self.seen, self.compiled = Clock(), set(), set(), set(), [], []
 
     def recorded(self, work):
         def seconds():
@@ -199,6 +201,8 @@ def test_one_that_fails_is_refused_with_its_reason_and_takes_no_other_with_it(ca
     stage.broken.add(own[0])
     stage.wrong.add(own[1])
     broken, wrong, fine = Measured(subject, default, stage.device()).race(others, (3,))
+    stage.broken, stage.huge = set(), {own[0]}
+    assert "too little memory" in Measured(subject, default, stage.device()).race(others, (3,))[0].why
     assert broken.wrong and "CUDA_ERROR_INVALID_VALUE" in broken.why
     assert wrong.wrong and not wrong.why
     assert not fine.wrong and math.isfinite(fine.ratio)
