@@ -23,6 +23,8 @@ _NUMPY = {
     "unsigned": "uint32", "uint32_t": "uint32", "uint": "uint32", "int8_t": "int8", "uint8_t": "uint8", "bool": "bool",
     "signed char": "int8", "unsigned char": "uint8", "half": "float16", "__half": "float16", "short": "int16", "char": "int8",
     "unsigned int": "uint32", "long long": "int64", "size_t": "uint64", "__nv_bfloat16": "bfloat16", "uint64_t": "uint64",
+    "unsigned long long": "uint64", "unsigned long long int": "uint64", "unsigned long": "uint64", "unsigned short": "uint16", "uint16_t": "uint16",
+    "int16_t": "int16", "long long int": "int64", "signed int": "int32",
 }  # fmt: skip
 _BEAM = 96
 _PERMUTED = 6

@@ -223,19 +223,17 @@ class _Reader:
 
     def _if_statement(self, n: Any, line: int) -> list[t.Stmt]:
         clause = n.child_by_field_name("condition")
-        if clause.child_by_field_name("initializer") is not None:
-            raise self.fail(n, "`if` with an initialiser")
+        ahead = clause.child_by_field_name("initializer")
         orelse = n.child_by_field_name("alternative")
         other = [c for c in orelse.named_children if c.type != "comment"] if orelse is not None else []
-        return [
-            t.If(
-                self.expression(clause.child_by_field_name("value")),
-                self.body(n.child_by_field_name("consequence")),
-                self.body(other[0]) if other else (),
-                line,
-                "constexpr" in [c.type for c in n.children],
-            )
-        ]
+        made = t.If(
+            self.expression(clause.child_by_field_name("value")),
+            self.body(n.child_by_field_name("consequence")),
+            self.body(other[0]) if other else (),
+            line,
+            "constexpr" in [c.type for c in n.children],
+        )
+        return [made] if ahead is None else [t.Block((*(s for c in ahead.named_children for s in self.statement(c)), made), line)]
 
     def _for_statement(self, n: Any, line: int) -> list[t.Stmt]:
         init = n.child_by_field_name("initializer")
@@ -266,7 +264,7 @@ class _Reader:
             made = t.Declare(item.type, (t.Declarator(values, "", (extent,), self.expression(right)),), ("const",), line)
             return [t.Block((made, counted(item, t.Name(values), extent, body, line)), line)]
         over = self.expression(right)
-        extent = self.extents.get(over.text) if isinstance(over, t.Name) else None
+        extent = self.extents.get(over.text) if isinstance(over, t.Name) else t.Call(t.Name("std::size"), (over,)) if isinstance(over, t.Member) else None
         if extent is None:
             raise self.fail(n, f"a loop over `{self.text(right)[:40]}`, which is no array whose extent is told in the function")
         return [counted(item, over, extent, body, line)]

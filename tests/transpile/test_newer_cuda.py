@@ -95,6 +95,57 @@ __global__ void k(const uchar4* x, short2* y, int n) {
   y[blockIdx.x * 32 + t] = v;
 }""",
     ),
+    "initialisers in conditions, loops over members, bits of structs": (
+        "grid=2;block=32",
+        """struct Box { float data[4]; int n; };
+__global__ void k(const float* x, float* y, unsigned* z, int n) {
+  Box b; char4 q; q.x = 1; q.y = threadIdx.x; q.z = -3; q.w = 9;
+  int i = blockIdx.x * 32 + threadIdx.x;
+  for (float& v : b.data) v = x[i] * 2;
+  if (int j = i * 3; j % 2 == 0 && j < n) b.data[j % 4] = j; else if (float w = x[i]; w > 0.3f) b.data[1] = w;
+  if (const unsigned m = i & 6) b.data[2] += m;
+  unsigned u = 0xfffffff1u; int packed = *reinterpret_cast<int*>(&q) + *(int*)&u;
+  *reinterpret_cast<int*>(&q) = packed + 1;
+  float s = 0; for (const auto v : b.data) s += v;
+  y[i] = s; z[i] = q.x + 256 * q.y + packed;
+}""",
+    ),
+    "functors made where they are given": (
+        "grid=3;block=64",
+        """template <typename T, int N> struct Array { T data[N]; __device__ T& operator[](int i) { return data[i]; } __device__ const T& operator[](int i) const { return data[i]; } };
+template <typename T> struct MaxOp { static constexpr T identity() { return -std::numeric_limits<T>::infinity(); } __device__ T operator()(T a, T b) const { return a > b ? a : b; } };
+template <typename T> struct SumOp { static __device__ T identity() { return T(0); } __device__ __forceinline__ T operator()(const T& a, const T& b) const { return a + b; } };
+template <class Op, typename T> __device__ T block_all(T v, Op op, T* sm) {
+  const unsigned lane = threadIdx.x % warpSize, w = threadIdx.x / warpSize;
+  for (unsigned d = warpSize >> 1; d >= 1; d >>= 1) v = op(v, __shfl_xor_sync(0xFFFFFFFF, v, d, warpSize));
+  if (!lane) sm[w] = v;
+  __syncthreads();
+  v = lane < blockDim.x / warpSize ? sm[lane] : Op::identity();
+  for (unsigned d = warpSize >> 1; d >= 1; d >>= 1) v = op(v, __shfl_xor_sync(0xFFFFFFFF, v, d, warpSize));
+  __syncthreads();
+  return v;
+}
+struct Params { const float* x; float* y; int rows, cols; float scale; };
+__global__ void k(const float* x, float* y, int cols, float scale) {
+  __shared__ float sm[32];
+  Params p{x, y, (int)gridDim.x, cols, scale};
+  Array<float, 4> buf;
+  float m = MaxOp<float>::identity();
+#pragma unroll
+  for (int i = 0; i < 4; ++i) { int c = threadIdx.x + i * 64; buf[i] = c < p.cols ? p.x[blockIdx.x * p.cols + c] * p.scale : m; }
+  for (const float& v : buf.data) m = fmaxf(m, v);
+  m = block_all(m, MaxOp<float>{}, sm);
+  float s = 0;
+  for (int i = 0; i < 4; ++i) { buf[i] = expf(buf[i] - m); s += buf[i]; }
+  s = block_all<SumOp<float>>(s, SumOp<float>(), sm);
+  for (int i = 0; i < 4; ++i) { int c = threadIdx.x + i * 64; if (c < p.cols) p.y[blockIdx.x * p.cols + c] = buf[i] / s; }
+}""",
+    ),
+    "blocks that do the same, adding to it": (
+        "grid=3;block=32",
+        "__global__ void k(const float* x, float* y) { y[threadIdx.x] += x[threadIdx.x] * 3; }",
+    ),
+    "threads that do the same": ("grid=3;block=4", "__global__ void k(const int* x, int* y) { y[blockIdx.x] = x[blockIdx.x] + gridDim.x; }"),
     "switches in which threads wait": (
         "grid=3;block=64",
         """__global__ void k(const int* x, int* y, int n) {
@@ -432,6 +483,25 @@ def test_what_has_no_rule_is_refused_by_name_and_line(source, reason):
 def test_instances_of_a_kernel_named_in_the_file_leave_nothing_behind():
     source = "template <int N> __global__ void k(float* x) { x[threadIdx.x] = N; }\ntemplate __global__ void k<3>(float*);\n"
     assert warploom.transpile(source, "grid=1;block=32").rstrip().endswith("}")
+
+
+MADE_UP = {
+    "rows of vectors": "__global__ void k(const float* x, float* y, int n) { float4 v = reinterpret_cast<const float4*>(x + blockIdx.x * n)[threadIdx.x]; reinterpret_cast<float4*>(y + blockIdx.x * n)[threadIdx.x] = v; }",
+    "an instance that the file names": "template <typename T, int N> __global__ void k(const T* x, T* y) { y[threadIdx.x] = x[threadIdx.x] * N; }\ntemplate __global__ void k<double, 3>(const double*, double*);",
+    "several kernels": "template <typename T> __global__ void a(T* x) { x[threadIdx.x] += 1; }\n__global__ void b(const unsigned long long* x, float* y, int n) { if (threadIdx.x < n) y[threadIdx.x * n] = x[threadIdx.x]; }",
+}
+
+
+@pytest.mark.parametrize("name", MADE_UP)
+def test_arguments_are_made_up_until_a_kernel_stays_within_them(name, tmp_path):
+    made = transpile_file(MADE_UP[name], "grid=2;block=32")
+    assert verify(tmp_path / "k.cu", MADE_UP[name], made.text, made.kernels, "grid=2;block=32", ()).agrees
+
+
+def test_blocks_that_do_the_same_do_so_at_any_launch(tmp_path):
+    source = "__global__ void k(const float* x, float* y) { y[threadIdx.x] += x[threadIdx.x] * 3; }"
+    made = transpile_file(source)
+    assert verify(tmp_path / "k.cu", source, made.text, made.kernels, "grid=3;block=32", ()).agrees
 
 
 def test_vectors_behind_pointers_are_made_up(tmp_path):

@@ -98,7 +98,7 @@ def _joint(first: Nest, second: Nest, arrays: frozenset[str]) -> Nest | None:
     return Nest(frame.loops, body, (*first.launches, *second.launches), first.parallel or second.parallel, first.simd and second.simd)
 
 
-_PLAIN = frozenset(("max", "min", "larger", "smaller", "bits_as_float", "bits_as_int"))
+_PLAIN = frozenset(("max", "min", "larger", "smaller", "bits_as_float", "bits_as_int", "bits_of_int"))
 
 
 def _hinders(first: Nest, second: Nest) -> bool:

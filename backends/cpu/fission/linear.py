@@ -100,8 +100,8 @@ def _named(body: t.Body, thread: str, block: str, g: Any) -> tuple[str | None, t
     size = t.Literal(str(g.block[0])) if g.block is not None else t.Member(t.Name("blockDim"), ".", "x")
     wanted = t.Binary("+", t.Binary("*", t.Name(block), size), t.Name(thread))
     forms = _orders(wanted)
-    if not block:
-        forms = [t.Name(thread)] if thread else []
+    if not block:  # every block does the same
+        forms = [t.Name(thread)] if thread and g.grid is not None and g.grid[0] == 1 else []
     if g.block is not None and g.block[0] == 1 and block:
         forms = [t.Name(block)]
     made = [n.declarators[0].name for n in body if isinstance(n, t.Declare) and _declares(n, forms)]

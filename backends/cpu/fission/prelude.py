@@ -17,6 +17,7 @@ HEADERS = """#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <math.h>
 #include <stdlib.h>
@@ -83,6 +84,14 @@ inline float bits_as_float(T bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);
   return value;
+}
+"""),
+    (("bits_of_int",), """template <class T>
+inline int bits_of_int(const T& value) {
+  static_assert(sizeof(T) >= sizeof(int), "four bytes are read");
+  int bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
 }
 """),
     (("bits_as_int",), """inline int bits_as_int(float value) {

@@ -63,6 +63,8 @@ def _change(n: Any) -> Any:
         return _NAMES.get(n.text, n)
     if isinstance(n, t.Call):
         return _call(n)
+    if isinstance(n, t.Assign):
+        return _stored(n)
     if isinstance(n, t.Unary) and n.op == "*" and isinstance(n.value, t.Cast):
         return _reinterpreted(n, n.value)
     if isinstance(n, t.Evaluate) and isinstance(n.value, t.Call) and t.called(n.value) in _NOTHING:
@@ -111,7 +113,19 @@ def _reinterpreted(n: t.Unary, cast: t.Cast) -> t.Expr:
     """`*(float*)&v` of a variable, which hides it from the compiler's vectorizer."""
     inner = cast.value
     if isinstance(inner, t.Unary) and inner.op == "&" and isinstance(inner.value, t.Name) and cast.type.replace(" ", "") in ("float*", "int*"):
-        return t.Call(t.Name("bits_as_float" if cast.type.startswith("float") else "bits_as_int"), (inner.value,))
+        return t.Call(t.Name("bits_as_float" if cast.type.startswith("float") else _BITS), (inner.value,))
+    return n
+
+
+_BITS = "bits_of_int"
+
+
+def _stored(n: t.Assign) -> t.Assign:
+    """What is stored to has to stay a place in memory."""
+    target = n.target
+    if isinstance(target, t.Call) and t.called(target) in (_BITS, "bits_as_float") and len(target.args) == 1:
+        type_ = "int*" if t.called(target) == _BITS else "float*"
+        return t.Assign(n.op, t.Unary("*", t.Cast(type_, t.Unary("&", target.args[0]), "reinterpret_cast")), n.value)
     return n
 
 

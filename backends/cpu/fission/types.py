@@ -16,6 +16,9 @@ _LIKE_ARGUMENT = frozenset(("max", "min", "exp", "log", "sqrt", "abs", "fabs", "
 _COMPARES = frozenset(("<", "<=", ">", ">=", "==", "!=", "&&", "||"))
 
 
+_MADE = re.compile(r"((?!return\b)[A-Za-z_][\w:]*(?:<[^{}]*>)?)\s*\{")  # `Op<float>{}`
+
+
 def plain(type_: str) -> str:
     """A type without const, volatile, references."""
     words = [w for w in type_.replace("&", " ").split() if w not in ("const", "volatile", "constexpr", "static", "register")]
@@ -82,6 +85,9 @@ def type_of(e: t.Expr, declared: dict[str, str], returns: dict[str, str] | None 
         return "bool" if isinstance(e, t.Unary) and e.op == "!" else inner + "*" if isinstance(e, t.Unary) and e.op == "&" else inner
     if isinstance(e, t.Call):
         return _call(e, declared, returns or {})
+    if isinstance(e, t.Opaque):
+        made = _MADE.match("".join(p if isinstance(p, str) else p.text if isinstance(p, t.Name) else "_" for p in e.parts))
+        return made[1] if made else ""
     return ""
 
 
@@ -118,6 +124,8 @@ def _call(e: t.Call, declared: dict[str, str], returns: dict[str, str]) -> str:
         return plain(returns[name])
     if name in _FLOATS:
         return "float"
+    if name in ("bits_as_int", "bits_of_int"):
+        return "int"
     if (name in _LIKE_ARGUMENT or name in returns) and e.args:
         types = [type_of(a, declared, returns) for a in e.args]
         found = types[0]

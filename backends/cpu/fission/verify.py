@@ -21,12 +21,13 @@ from ....frontend.cuda.binding import numpy_dtype
 from ....frontend.cuda.footprint import Unknown, footprint
 from ....frontend.cuda.read import read
 from ....ir.diagnostic import Unreadable
-from ...emulator.execute import Fenced, load
+from ...emulator.execute import Fenced, KernelFailed, load
 from ...emulator.isolate import in_child
 from ...emulator.launch import Launch, launch_comment
 from ...emulator.sidecar import Setting, read_sidecar, storage_dtype
 from ...emulator.torch_extension import is_extension
 from ...emulator.unit import Call, Parameter, build_unit
+from .inline import split_arguments
 from .kernel import KernelCode
 from .load import load_library, load_text
 
@@ -46,56 +47,96 @@ def verify(path: Path, source: str, text: str, kernels: Sequence[KernelCode], la
     """Runs both sides in processes of their own. Raises Unreadable, BuildFailed, KernelFailed."""
     if is_extension(source):
         return _extension(path, text, include)
-    setting = _setting(path, source, launch)
+    if path.with_suffix(".json").is_file():
+        setting = read_sidecar(path.with_suffix(".json"), source)
+        return _compared(setting, _emulation(path, source, setting, include), text, kernels, "the sidecar's arguments")
+    verdicts = [_of_kernel(kernel, path, source, text, kernels, launch, include) for kernel in read(source).kernels]
+    return Verdict(all(v.agrees for v in verdicts), max(v.max_error for v in verdicts), verdicts[0].how)
+
+
+def _emulation(path: Path, source: str, setting: Setting, include: tuple[Path, ...]) -> list[np.ndarray]:
     unit = build_unit(source, setting.calls, setting.parameters, filename=str(path), include=include)
-    emulated = in_child(lambda: _emulated(unit, setting))
+    return in_child(lambda: _emulated(unit, setting))
+
+
+def _compared(setting: Setting, emulated: list[np.ndarray], text: str, kernels: Sequence[KernelCode], what: str) -> Verdict:
     library_text = text + _entry(setting, kernels)
     transpiled = in_child(lambda: _transpiled(library_text, setting))
     error = max((difference(a, b) for a, b in zip(transpiled, emulated)), default=0.0)
-    how = "the emulator on the sidecar's arguments" if path.with_suffix(".json").is_file() else "the emulator on arguments made up"
-    return Verdict(error <= _TOLERANCE, error, how)
+    return Verdict(error <= _TOLERANCE, error, f"the emulator on {what}")
 
 
 # --- bare kernels
 
 
-def _setting(path: Path, source: str, launch: str | None) -> Setting:
-    sidecar = path.with_suffix(".json")
-    if sidecar.is_file():
-        return read_sidecar(sidecar, source)
+_SIZES = ((None, 1), (256, 1 << 18), (64, 1 << 18), (16, 1 << 18))
+"""What whole-number scalars are (None: just below the number of threads) and how many elements an array has at least, until a kernel stays
+within its arrays: rows of vectors want sizes that vectors divide, offsets that no rule follows want room."""
+
+
+def _of_kernel(kernel: t.Function, path: Path, source: str, text: str, kernels: Sequence[KernelCode], launch: str | None, include: tuple[Path, ...]) -> Verdict:
+    """One kernel of a file that nothing else describes."""
     given = Launch.parse(launch) if launch else launch_comment(source)
     if given is None:
         raise Unreadable(f"{path.name}: nothing says how to launch it", hint="add --launch, or a sidecar beside it")
-    file = read(source)
-    if len(file.kernels) != 1:
-        raise Unreadable(f"{path.name}: {len(file.kernels)} kernels and no sidecar", hint=f"put {sidecar.name} beside it")
-    return made_up(file.kernels[0], given, dict(file.macros))
+    macros = dict(read(source).macros)
+    last: KernelFailed | None = None
+    for scalar, room in _SIZES:
+        setting = made_up(kernel, given, macros, source, scalar, room)
+        try:
+            emulated = _emulation(path, source, setting, include)
+        except KernelFailed as failed:
+            last = failed
+            continue
+        return _compared(setting, emulated, text, kernels, "arguments made up")
+    assert last is not None
+    raise KernelFailed(f"{path.name}: kernel {kernel.name} fails in the emulator whatever arguments are made up: {last.message}", hint=f"put {path.stem}.json beside it: its arguments")
 
 
-def made_up(kernel: t.Function, launch: Launch, macros: dict[str, str], seed: int = 0) -> Setting:
+def made_up(kernel: t.Function, launch: Launch, macros: dict[str, str], source: str, scalar: int | None = None, room: int = 1, seed: int = 0) -> Setting:
     """Arguments for a kernel that nothing else describes. Raises Unreadable where its accesses cannot be followed."""
     threads = int(np.prod(launch.grid) * np.prod(launch.block))
-    whole = {p.name: max(1, threads - 3) for p in kernel.params if not p.is_pointer and _is_whole(p)}
+    types = _instance(kernel, source)
+    whole = {p.name: scalar or max(1, threads - 3) for p in kernel.params if not p.is_pointer and _is_whole(p, types)}
     numbers = {name: int(value) for name, value in macros.items() if value.isdigit()}
     try:
-        found = footprint(kernel, launch.block, launch.grid, whole, macros=numbers)
+        touched = footprint(kernel, launch.block, launch.grid, whole, macros=numbers).touched
     except Unknown as why:
-        raise Unreadable(f"kernel {kernel.name}: its accesses cannot be followed ({why})", hint="put a sidecar beside it") from None
+        if room == 1:
+            raise Unreadable(f"kernel {kernel.name}: its accesses cannot be followed ({why})", hint="put a sidecar beside it") from None
+        touched = {}
     generator = np.random.Generator(np.random.PCG64(seed))
     parameters, values, kinds = [], [], []
     for p in kernel.params:
-        dtype, lanes = _element(p.type)
+        dtype, lanes = _element(retyped_text(p.type, types))
         parameters.append(Parameter(p.name, dtype, p.is_pointer))
         if p.is_pointer:
-            touched = found.touched[p.name]
-            count = max(touched.high, threads if touched.dynamic else 1) * lanes
-            kinds.append("inout" if touched.writes else "in")
+            found = touched.get(p.name)
+            count = max(found.high if found else 1, room, threads if found is None or found.dynamic else 1) * lanes
+            kinds.append("in" if (found and not found.writes) or p.is_const else "inout")
             values.append(_random(generator, count, dtype))
         else:
             kinds.append("scalar")
             values.append(storage_dtype(dtype).type(whole.get(p.name, 0.5)))
-    call = Call(kernel.name, launch, tuple(range(len(parameters))))
-    return Setting((call,), tuple(parameters), tuple(kinds), tuple(values), ())
+    name = f"{kernel.name}<{', '.join(types.values())}>" if types else kernel.name
+    return Setting((Call(name, launch, tuple(range(len(parameters)))),), tuple(parameters), tuple(kinds), tuple(values), ())
+
+
+def _instance(kernel: t.Function, source: str) -> dict[str, str]:
+    """Template arguments: of the first instance that the file itself names, else float for each type."""
+    if not kernel.template:
+        return {}
+    named = re.search(rf"\btemplate\s+__global__\s+void\s+{kernel.name}\s*<([^<>]*)>", source)
+    if named:
+        return dict(zip(kernel.template_names, split_arguments(named[1])))
+    if all(x.split()[0] in ("typename", "class") for x in kernel.template):
+        return {name: "float" for name in kernel.template_names}
+    raise Unreadable(f"kernel {kernel.name} is a template, and nothing says of what", hint=f"add `template __global__ void {kernel.name}<...>(...);`, or a sidecar")
+
+
+def retyped_text(type_: str, types: dict[str, str]) -> str:
+    """A type's text with template arguments in their places."""
+    return re.sub(r"\w+", lambda m: types.get(m[0], m[0]), type_)
 
 
 _VECTOR = re.compile(r"(?P<small>(?:__)?(?:half|nv_bfloat16))2|(?P<name>(?:char|short|int|long|float|double|uchar|ushort|uint|ulong|longlong|ulonglong))(?P<lanes>[1-4])")
@@ -113,8 +154,9 @@ def _element(type_: str) -> tuple[str, int]:
     return _ELEMENTS.get(name) or numpy_dtype(name) or "float32", int(found["lanes"] or 2)
 
 
-def _is_whole(p: t.Param) -> bool:
-    return np.dtype(numpy_dtype(p.type) or "float32").kind in "iu"
+def _is_whole(p: t.Param, types: dict[str, str]) -> bool:
+    name = numpy_dtype(retyped_text(p.type, types)) or "float32"
+    return name != "bfloat16" and np.dtype(name).kind in "iu"
 
 
 def _random(generator: np.random.Generator, count: int, dtype: str) -> np.ndarray:
@@ -142,10 +184,14 @@ def _transpiled(text: str, setting: Setting) -> list[np.ndarray]:
 def _entry(setting: Setting, kernels: Sequence[KernelCode]) -> str:
     """A C function that makes the sidecar's launches of the transpiled kernels."""
     codes = {k.name: k for k in kernels}
-    lines = ['\nextern "C" void warploom_verify(void** a) {']
+    lines = ['\nextern "C" void warploom_verify(void** given_) {']
     for call in setting.calls:
-        code = codes[call.kernel.split("<", 1)[0]]
-        args = [_argument(i, setting.parameters[i], code, k) for k, i in enumerate(call.arguments)]
+        name, _, given = call.kernel.partition("<")
+        code = codes[name]
+        head = re.match(r"template <(.*)>\n", code.text)
+        parameters = [x.split("=")[0].split()[-1] for x in split_arguments(head[1])] if head else []
+        types = dict(zip(parameters, split_arguments(given.rstrip().removesuffix(">"))))
+        args = [_argument(i, setting.parameters[i], retyped_text(code.types[k], types)) for k, i in enumerate(call.arguments)]
         if not code.fixed:
             places = [f"{{{x}, {y}, {z}}}" for x, y, z in (call.launch.grid, call.launch.block)]
             args = [f"dim3{places[0]}", f"dim3{places[1]}", *([str(call.launch.shared_bytes)] if code.takes_shared else []), *args]
@@ -153,9 +199,8 @@ def _entry(setting: Setting, kernels: Sequence[KernelCode]) -> str:
     return "\n".join([*lines, "}", ""])
 
 
-def _argument(i: int, p: Parameter, code: KernelCode, at: int) -> str:
-    type_ = code.types[at]
-    return f"({type_})a[{i}]" if p.pointer else f"*({type_}*)a[{i}]"
+def _argument(i: int, p: Parameter, type_: str) -> str:
+    return f"({type_})given_[{i}]" if p.pointer else f"*({type_}*)given_[{i}]"
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
