@@ -171,10 +171,16 @@ def rows_win(draft: Draft, nests: list[For], inner: list[For]) -> bool:
         return False
     pieces = min(count_of(_parallel(top)) for top in nests)
     across = max(contiguity(draft.program, x.body, x.axis) for loop in inner for x in nest_of((loop,)))
-    along = max(contiguity(draft.program, body_of(top), _parallel(top)[-1].axis) for top in nests)
+    along = max(contiguity(draft.program, body_of(top), _innermost(top).axis) for top in nests)
     if any(isinstance(s, Reduce) and s.running for s in statements(draft.program.body)):
         return across >= 0.5 and pieces < 1 << 16
     return across > along or pieces < 1 << 12
+
+
+def _innermost(top: For) -> For:
+    """The parallel axis that threads would run along: the last that is longer than one."""
+    axes = _parallel(top)
+    return next((x for x in reversed(axes) if as_int(x.hi) != 1), axes[-1])
 
 
 def count_of(loops: list[For]) -> int:
