@@ -1,6 +1,6 @@
 """Random kernels with barriers: what fission makes of them against fibers (the emulator).
 
-    python -m tests.transpile.test_fuzz_fission 2000 [SEED]       the long run; its last line says how many kernels differ
+    python -m tests.transpile.test_fuzz_fission 2000 [SEED [elements]]       the long run, with barriers or of elements; its last line says how many kernels differ
 """
 
 import ctypes
@@ -16,6 +16,7 @@ from warploom.backends.emulator.unit import Call, build_unit
 from warploom.frontend.cuda.read import UnsupportedCuda
 from warploom.transpiler import transpile_file
 
+from . import random_elements
 from .random_barriers import COMMON, Case, case
 
 _BATCH = 50
@@ -26,6 +27,12 @@ _SECONDS = 300  # for one side of a batch, compilation included
 def test_fission_agrees_with_fibers(fuzz):
     seed, count = fuzz(200)
     wrong = _differing(seed, count)
+    assert not wrong, f"{len(wrong)} of {count} differ: {wrong[:5]}"
+
+
+def test_element_loops_agree_with_fibers(fuzz):
+    seed, count = fuzz(100)
+    wrong = _differing(seed, count, make=random_elements.case)
     assert not wrong, f"{len(wrong)} of {count} differ: {wrong[:5]}"
 
 
@@ -82,12 +89,12 @@ def test_kernels_that_differed_once():
     assert not _differ((*KEPT, case(4253741), case(4254015)))
 
 
-def _differing(seed: str, count: int, told=lambda done, wrong: None) -> list[str]:
+def _differing(seed: str, count: int, told=lambda done, wrong: None, make=case) -> list[str]:
     start = sum(map(ord, seed)) * 10_007
     wrong: list[str] = []
     refused = 0
     for first in range(0, count, _BATCH):
-        cases = [case(seed) for seed in range(start + first, start + min(first + _BATCH, count))]
+        cases = [make(seed) for seed in range(start + first, start + min(first + _BATCH, count))]
         taken = [c for c in cases if _taken(c)]
         refused += len(cases) - len(taken)
         wrong += _differ(taken)
@@ -144,9 +151,10 @@ def _transpiled(cases, x, flags) -> list[np.ndarray]:
     return outputs
 
 
-def main(count: str, seed: str = "long") -> None:
-    wrong = _differing(seed, int(count), lambda done, wrong: print(f"{done} kernels, {len(wrong)} differ {wrong[:5]}", file=sys.stderr, flush=True))
-    print(f"{count} kernels with barriers (seed {seed}): fission and fibers agree on {int(count) - len(wrong)}, {len(wrong)} differ {wrong}")
+def main(count: str, seed: str = "long", kind: str = "barriers") -> None:
+    make = {"barriers": case, "elements": random_elements.case}[kind]
+    wrong = _differing(seed, int(count), lambda done, wrong: print(f"{done} kernels, {len(wrong)} differ {wrong[:5]}", file=sys.stderr, flush=True), make)
+    print(f"{count} kernels with {kind} (seed {seed}): fission and fibers agree on {int(count) - len(wrong)}, {len(wrong)} differ {wrong}")
     sys.exit(bool(wrong))
 
 
