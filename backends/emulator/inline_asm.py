@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from ...frontend.cuda.ptx import plain_statement
 from . import ptx
 from .tokens import Code
 
@@ -32,6 +33,8 @@ def _rewrite_one(code: Code, i: int, start: int, close: int) -> bool:
         return False
     operands = [x for part in parts[1:3] for x in _operands(code, *part)]
     made = ptx.statement(text, operands)
+    if ptx.UNKNOWN in made and (plain := plain_statement(text, [(x.name, x.constraint, x.value) for x in operands])) is not None:
+        made = f"do {{ {plain} }} while (0)"
     code.erase(i, close + 1)
     code.at[i].text = made
     return True

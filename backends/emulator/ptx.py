@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 _KINDS = {"r": "uint32_t", "f": "uint32_t", "l": "uint64_t", "d": "uint64_t", "h": "uint16_t", "n": "int64_t", "i": "int64_t"}
+UNKNOWN = "::wl::unknown_ptx"
 _REGISTERS = {"32": "uint32_t", "64": "uint64_t", "16": "uint16_t"}
 _OPCODE = re.compile(r"[a-z][a-z0-9_]*(?:\.[A-Za-z0-9_]+(?:::[A-Za-z0-9_]+)*)+")
 _MMA = re.compile(r"mma\.sync\.aligned\.m16n8k(\d+)\.row\.col(?:\.satfinite)?\.(\w+)\.(\w+)\.(\w+)\.(\w+)")
@@ -49,7 +50,7 @@ def statement(text: str, operands: Sequence[Operand]) -> str:
     try:
         return _Block(tuple(operands)).statement(text)
     except _Unknown as what:
-        return f'::wl::unknown_ptx("{what}")'
+        return f'{UNKNOWN}("{what}")'
 
 
 class _Unknown(Exception):

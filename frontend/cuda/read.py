@@ -18,6 +18,7 @@ from . import tree as t
 from .grammar import parsed, within
 from .lambdas import own_names
 from .macros import expanded
+from .ptx import plain_ptx
 from .ranges import counted
 
 
@@ -30,7 +31,7 @@ class UnsupportedCuda(WarploomError):
 
 def read(source: str, *, host: bool = False) -> t.CudaFile:
     """Reads one file; bodies of host functions only with `host`. Raises UnsupportedCuda where a function cannot be read."""
-    return _Reader(expanded(source), host).file()
+    return _Reader(expanded(plain_ptx(source)), host).file()
 
 
 _HEADS = ("__global__", "__device__", "__host__", "__forceinline__", "__noinline__")

@@ -161,10 +161,10 @@ def test_special_registers_names_and_scopes():
 def test_host_assembly_stays_and_what_is_not_known_fails_where_it_runs():
     source = """
     static int fence() { asm volatile("" ::: "memory"); return 1; }
-    __device__ void never(int* p) { asm volatile("red.global.add.s32 [%0], 1;" :: "l"(p)); }
+    __device__ void never(int* p) { asm volatile("red.global.xor.b32 [%0], 1;" :: "l"(p)); }
     __global__ void k(int* out, int go) { if (go) never(out); out[threadIdx.x] = 1; }"""
     assert run(source, np.zeros(32, np.int32), 0).all()
-    with pytest.raises(KernelFailed, match=r"red\.global\.add\.s32"):
+    with pytest.raises(KernelFailed, match=r"red\.global\.xor\.b32"):
         run(source, np.zeros(32, np.int32), 1)
 
 
