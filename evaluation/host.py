@@ -17,6 +17,7 @@ import sys
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
+from ..backends.cpu.malloc import KEEPING
 from .verdict import CannotJudge
 
 _PR_SET_PDEATHSIG = 1
@@ -30,6 +31,7 @@ class ReferenceHost:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {
             **os.environ,
+            **KEEPING,
             "OMP_NUM_THREADS": str(threads),
             "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         }

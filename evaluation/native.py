@@ -8,6 +8,7 @@ import struct
 
 import numpy as np
 
+from ..backends.cpu.malloc import KEEPING
 from .arena import Arena, Layout, lay_out, sealed_file
 from .build import Library, runner
 from .candidate import scalar_types
@@ -45,7 +46,7 @@ def start(
         "kernel",
     ]
     limits = Limits(cpu_s=600, memory=arena.layout.size + 6 * GIB, file=16 << 20, processes=160)
-    environment = {"OMP_NUM_THREADS": str(threads), "OMP_DYNAMIC": "false", "OMP_STACKSIZE": "8M", "GOMP_SPINCOUNT": "20000"}
+    environment = {**KEEPING, "OMP_NUM_THREADS": str(threads), "OMP_DYNAMIC": "false", "OMP_STACKSIZE": "8M", "GOMP_SPINCOUNT": "20000"}
     process = sandbox.start(arguments, limits=limits, fds=fds, environment=environment)
     theirs.close()
     contained = Contained(process, ours, arena, keep=(code, plan, program), repeats=True)

@@ -21,6 +21,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..backends.cpu.malloc import KEEPING
 from ..ir.diagnostic import MissingTool
 from .arena import Arena, sealed_file
 from .candidate import Candidate
@@ -69,7 +70,7 @@ class PythonParent:
         roots = _roots()
         script = sealed_file("nest", _program())
         environment = {
-            "OMP_NUM_THREADS": str(threads), "PYTHONDONTWRITEBYTECODE": "1", "TRITON_INTERPRET": "1", "USER": "candidate",
+            **KEEPING, "OMP_NUM_THREADS": str(threads), "PYTHONDONTWRITEBYTECODE": "1", "TRITON_INTERPRET": "1", "USER": "candidate",
             "TORCHINDUCTOR_CACHE_DIR": "/tmp/inductor", "PYTHONPATH": ":".join(p for p in sys.path if p.endswith("site-packages")),
         }  # fmt: skip
         self.contained = sandbox.enabled

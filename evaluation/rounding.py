@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 
+import numpy as np
 import torch
 from torch._decomp import decomposition_table
 from torch.utils import _pytree as pytree
@@ -68,6 +69,10 @@ VIEWS = {
 }  # fmt: skip
 
 
+SIGNS = np.array([[1.0 - 2.0 * (byte >> bit & 1) for bit in range(8)] for byte in range(256)])
+"""A random byte -> eight random signs."""
+
+
 def name_of(func) -> str:
     """`aten.add.Tensor` -> `add`."""
     return func._schema.name.split("::")[-1]
@@ -93,7 +98,7 @@ class Disturbed(TorchDispatchMode):
     def __init__(self, unit: float, seed: int, coherent: bool, silent: bool = False, lowest: bool = False, only: int = 0):
         super().__init__()
         self.unit, self.coherent, self.silent, self.lowest, self.only = unit, coherent, silent, lowest, only
-        self.generator = torch.Generator().manual_seed(seed)
+        self.random = np.random.default_rng(seed)
         self.sources = 0
         self.amplitude: torch.Tensor | None = None
         self.last: torch.Tensor | None = None
@@ -126,10 +131,15 @@ class Disturbed(TorchDispatchMode):
         self.amplitude, self.last = amplitude, head
         if self.silent or (self.only and self.only != self.sources):
             return out
-        sign = torch.randint(0, 2, head.shape, generator=self.generator).mul_(2).sub_(1)
-        noise = sign * amplitude
+        noise = self._signs(head.shape).mul_(amplitude)
         head.add_(torch.nan_to_num_(noise, nan=0.0, posinf=0.0, neginf=0.0)) if not _overlaps(head) else None
         return out
+
+    def _signs(self, shape: torch.Size) -> torch.Tensor:
+        """1 or -1 at random, float64."""
+        count = shape.numel()
+        drawn = self.random.integers(0, 256, -(-count // 8), dtype=np.uint8)
+        return torch.from_numpy(SIGNS[drawn].reshape(-1)[:count]).reshape(shape)
 
     def _spread(self, name, func, out, args, kwargs):
         """Variances also by the one-pass formula mean(x^2) - mean(x)^2, whose error grows with the mean."""
@@ -188,19 +198,23 @@ class Disturbed(TorchDispatchMode):
             bound = func(args[0].abs(), *args[1:], **kwargs)
             return u * (2 * math.sqrt(size) + 6) * bound
         if name in {"add", "sub", "rsub", "add_", "sub_", "lerp", "addcmul", "addcdiv"}:
-            operands = [a.abs() for a in args if isinstance(a, torch.Tensor) and a.dtype == torch.float64]
-            return u * (2 * head.abs() + sum(operands[1:], operands[0])) if operands else 2 * u * head.abs()
+            total = head.abs().mul_(2)
+            for a in args:
+                if isinstance(a, torch.Tensor) and a.dtype == torch.float64:
+                    total.add_(a.abs())
+            return total.mul_(u)
         if name in BOUNDED:
-            return u * (6 * head.abs() + 3)
-        return u * (2 if name in {"mul", "div", "mul_", "div_", "sqrt", "reciprocal"} else 6) * head.abs()
+            return head.abs().mul_(6 * u).add_(3 * u)
+        return head.abs().mul_(u * (2 if name in {"mul", "div", "mul_", "div_", "sqrt", "reciprocal"} else 6))
 
     def _sum(self, name, head, args):
         x = args[0].double()
         over = (args[1] or [], args[2] if len(args) > 2 else False) if len(args) > 1 else ([], False)
+        magnitude = x.abs()
         count, squares = aten.sum.dim_IntList(_present(x), *over), aten.sum.dim_IntList(x * x, *over)
         size = max(1, x.numel() // max(1, head.numel())) if name == "mean" else 1
         # Whatever the order, no more can be lost than all terms but the largest.
-        others = aten.sum.dim_IntList(x.abs(), *over) - (aten.amax(x.abs(), *over) if x.numel() else 0.0)
+        others = aten.sum.dim_IntList(magnitude, *over) - (aten.amax(magnitude, *over) if x.numel() else 0.0)
         bound = torch.minimum(
             self._terms(count, head * size, squares, _repeats(x)), others + 8 * self.unit * (head * size).abs()
         )
