@@ -29,6 +29,13 @@ GRAPH_MARK, ANY = "/", "@"
 LANGUAGES = ("c++", "python", "cuda")
 
 
+def languages(isa: str) -> tuple[str, ...]:
+    """What free code for a machine may be written in; Python holds Triton kernels where the target is Triton."""
+    return {"cuda": ("cuda",), "triton": ("python",)}.get(isa, ("c++", "python"))
+
+
+
+
 @dataclass(frozen=True)
 class Evidence:
     """Where the strategy helped: `speedup` over the default schedule; `run` names the run that earned it (empty: a prior, which counts in

@@ -19,7 +19,7 @@ LANGUAGES = {
     ".cu": "cuda",
     ".wl": "warploom",
 }
-_LAUNCH = re.compile(r"^\s*//\s*warploom-launch:\s*(\S.*?)\s*$")
+_LAUNCH = re.compile(r"[ \t]*//[ \t]*warploom-launch:[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,15 @@ def read_candidate(path: str | Path) -> Candidate:
     return Candidate(path.name, language or "", source, _launch_of(path, source) if language == "cuda" else "")
 
 
+def stated_launch(source: str) -> str:
+    """The launch that the first line of CUDA source states; empty where it states none."""
+    first = _LAUNCH.match(source)
+    return first.group(1) if first else ""
+
+
 def _launch_of(path: Path, source: str) -> str:
-    first = _LAUNCH.match(source.splitlines()[0])
-    if first:
-        return first.group(1)
+    if stated := stated_launch(source):
+        return stated
     sidecar = path.with_suffix(".json")
     if sidecar.is_file():
         return read_text(sidecar, "sidecar")

@@ -91,7 +91,8 @@ def evolve(request: Request, quiet: bool = True, began: float | None = None) -> 
         subject = read_subject(request.file, recorded(state, backend(request.target).machine() if gpu else measured()))
         bench = Numbers(request.target, device) if gpu else Bench(task, request.threads, request.unsafe)
         with state.beating():
-            return _evolved(request, budgets, state, subject, task.text, bench, listener(quiet, budgets.seconds), folder, device, gpu and not measured_on)
+            reader = Bench(task, request.threads, request.unsafe) if isinstance(bench, Numbers) else bench
+            return _evolved(request, budgets, state, subject, task.text, bench, reader, listener(quiet, budgets.seconds), folder, device, gpu and not measured_on)
     finally:
         state.close()
 
@@ -129,18 +130,20 @@ def _identity(request: Request, text: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _evolved(request: Request, budgets: Budgets, state: State, subject: Subject, subject_text: str, bench: Bench | Numbers, told: Listener, folder: Path, device: Device | None, modelled: bool) -> tuple[int, Json]:
+def _evolved(request: Request, budgets: Budgets, state: State, subject: Subject, subject_text: str, bench: Bench | Numbers, reader: Bench, told: Listener, folder: Path, device: Device | None, modelled: bool) -> tuple[int, Json]:
     try:
         known = _knowledge(request, state)
         search = Search(
-            subject, proposer(request.proposer, request.model, state, subject_text, budgets.tokens, budgets.cost_usd, budgets.seconds), state, budgets, bench, request.seed, request.threads, known, listener=told, device=device, modelled=modelled
+            subject, proposer(request.proposer, request.model, state, subject_text, budgets.tokens, budgets.cost_usd, budgets.seconds), state, budgets, bench, request.seed, request.threads, known, listener=told, device=device, modelled=modelled, reader=reader
         )
         told.accepted = lambda a: keep(request, search, a, state, folder)  # type: ignore[method-assign]
+        told.wrote = lambda o: keep_code(request, search, o, folder)  # type: ignore[method-assign]
         made = search.run()
         search.proposer.close()
         best = finish(request, search, made, state, bench, folder)
     finally:
-        bench.close()
+        for judge in (bench, reader):
+            judge.close()
     return (0 if best["verdict"]["accepted"] else 1), best  # type: ignore[index]
 
 
@@ -245,6 +248,11 @@ def keep(request: Request, search: Search, accepted: Accepted, state: State, fol
     write_best(folder, fields)
 
 
+def keep_code(request: Request, search: Search, made: Outcome, folder: Path) -> None:
+    """Free code for a GPU, right and not ranked, is a file beside the winner as soon as the judge accepts it."""
+    write_code(folder, search.subject, made.unranked[-1].strategy, made.unranked[-1].verdict, request.command, f"code-{len(made.unranked)}")
+
+
 def run_id(state: State) -> str:
     """Names a run by what it is a function of."""
     known = state.settings()
@@ -306,7 +314,7 @@ def _fields(
         "bottlenecks": [b.words() for b in bottlenecks(kernels, i.kernels or [1.0] * len(kernels), search.board.machine, search.cores, search.counters(i))],
         "stopped": made.stopped, "generations": made.generations, "seconds": round(state.seconds, 2), "seed": request.seed, "threads": request.threads,
         "proposer": request.proposer, "model": request.model, "tokens": spent.tokens, "cost_usd": spent.cost_usd, "calls": spent.calls,
-        "search_s": round(made.seconds, 2), "judge_s": round(verdict.seconds, 2), "refused": len(made.board.refused), "accepted": len(made.accepted) - 1, "machine": search.subject.machine.name, "run": run_id(state),
+        "search_s": round(made.seconds, 2), "judge_s": round(verdict.seconds, 2), "refused": len(made.board.refused), "accepted": len(made.accepted) - 1, "unranked_code": len(made.unranked), "machine": search.subject.machine.name, "run": run_id(state),
         "command": request.command,
     }  # fmt: skip
 

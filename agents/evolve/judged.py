@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from ...evaluation.candidate import Candidate as Submission
+from ...evaluation.candidate import stated_launch
 from ...evaluation.judge import Judge, Settings
 from ...evaluation.task import Task
 from ...evaluation.verdict import Verdict
@@ -30,7 +31,7 @@ class Judging:
 
     seconds: float
 
-    def verdict(self, source: str, language: str, measure: bool, launch: str = "", within: float | None = None) -> Verdict:
+    def verdict(self, source: str, language: str, measure: bool, within: float | None = None) -> Verdict:
         """Raises CannotJudge, MissingTool, and TooSlow after `within` seconds."""
         raise NotImplementedError
 
@@ -52,8 +53,10 @@ class Bench(Judging):
         self._thread = ThreadPoolExecutor(1)
         self.seconds = 0.0
 
-    def verdict(self, source: str, language: str, measure: bool, launch: str = "", within: float | None = None) -> Verdict:
-        """Raises CannotJudge, MissingTool, and TooSlow after `within` seconds, all that was started ended."""
+    def verdict(self, source: str, language: str, measure: bool, within: float | None = None) -> Verdict:
+        """Raises CannotJudge, MissingTool, and TooSlow after `within` seconds, all that was started ended. CUDA states its launch in its
+        first line."""
+        launch = stated_launch(source) if language == "cuda" else ""
         if self._judge is None:
             self._judge, self._thread = Judge(self.settings), ThreadPoolExecutor(1, thread_name_prefix="judge")
         self._judge.settings = replace(self.settings, measure=measure)

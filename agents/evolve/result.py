@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...backends.chosen import Chosen
+from ...evaluation.candidate import stated_launch
 from ...evaluation.verdict import Verdict
 from ..strategy import GRAPH_MARK, Strategy, print_strategy
 from .candidate import Candidate
@@ -44,12 +45,15 @@ def write_pack(folder: Path, subject: Subject, candidate: Candidate) -> None:
     Chosen(subject.problem.name, subject.machine.isa, decisions, candidate.scripts).write(folder)
 
 
-def write_code(folder: Path, subject: Subject, strategy: Strategy, verdict: Verdict, command: str) -> str:
-    """Free code under its header; the file's name goes out."""
+def write_code(folder: Path, subject: Subject, strategy: Strategy, verdict: Verdict, command: str, stem: str = "winner") -> str:
+    """Free code under its header, below the line that states a launch; the file's name goes out."""
     mark = "#" if strategy.language == "python" else "//"
-    name = f"winner{SUFFIX[strategy.language]}"
+    name = f"{stem}{SUFFIX[strategy.language]}"
     lines = [f"{mark} {line}" for line in header(subject, replace(strategy, code="", language=""), verdict, command)]
-    _replace(folder / name, "\n".join([*lines, "", strategy.code, ""]))
+    launch, code = "", strategy.code
+    if strategy.language == "cuda" and stated_launch(code):
+        launch, _, code = code.partition("\n")
+    _replace(folder / name, "\n".join([*[launch] * bool(launch), *lines, "", code, ""]))
     return name
 
 

@@ -24,7 +24,7 @@ from ...ir.machine import Machine
 from ...ir.module import Launch
 from ..knowledge.base import Knowledge, specific
 from ..proposers.proposer import Proposer
-from ..strategy import Strategy, print_strategy
+from ..strategy import Strategy, languages, print_strategy
 from .board import Board, Individual, Proposal, Refusal
 from .bottleneck import NEAR, bottlenecks, lifted
 from .candidate import Candidate, Workshop
@@ -60,7 +60,6 @@ HOPES = 16
 """Strategies of the knowledge base that what is learnt begins with."""
 MOST_FREE = 2
 AT_FLOOR = "within 5% of the floor"
-FREE_LANGUAGES = ("c++", "python")
 _IDLE = 8
 
 
@@ -84,7 +83,7 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Written:
-    """Free code that the judge accepted, with its times; `speedup` over eager."""
+    """Free code that the judge accepted, with its times; `speedup` over eager, 0 where it was not timed."""
 
     strategy: Strategy
     verdict: Verdict
@@ -93,13 +92,14 @@ class Written:
 
 @dataclass
 class Outcome:
-    """`best`: what the judge accepted last, the default where nothing was faster; `written`: the fastest free code; `stopped`: why the
-    search ended, after `seconds`."""
+    """`best`: what the judge accepted last, the default where nothing was faster; `written`: the fastest free code; `unranked`: free code
+    for a GPU, right and not timed; `stopped`: why the search ended, after `seconds`."""
 
     board: Board
     best: Accepted
     accepted: list[Accepted] = field(default_factory=list)
     written: Written | None = None
+    unranked: list[Written] = field(default_factory=list)
     evaluations: int = 0
     generations: int = 0
     stopped: str = ""
@@ -112,19 +112,22 @@ class Listener:
     def started(self, board: Board, floor_s: float) -> None: ...
     def generation(self, board: Board, outcome: Outcome, state: State) -> None: ...
     def accepted(self, best: Accepted) -> None: ...
+    def wrote(self, outcome: Outcome) -> None: ...
     def said(self, line: str) -> None: ...
 
 
 class Search:
-    """One run. `device`: the GPU to measure on; `modelled`: there is none, and nothing is measured. `arena` and `bench` are made only where something must be measured or judged. `beaten`: some kernel was faster than the
+    """One run. `device`: the GPU to measure on; `modelled`: there is none, and nothing is measured; `reader`: judges free code, `bench` where it is a judge. `arena` and `bench` are made only where something must be measured or judged. `beaten`: some kernel was faster than the
     roofline allows, so that its peaks are no reason to stop; `late`: the judge is too slow for this budget and has the last word alone."""
 
     def __init__(
         self, subject: Subject, proposer: Proposer, state: State, budgets: Budgets, bench: Judging | Numbers, seed: int = 0, threads: int = 1,
         knowledge: Knowledge | None = None, screen: bool = True, listener: Listener | None = None, device: Device | None = None, modelled: bool = False,
+        reader: Judging | None = None,
     ):  # fmt: skip
         self.subject, self.proposer, self.state, self.budgets, self.bench = subject, proposer, state, budgets, bench
         self.threads, self.screen, self.listener = threads, screen, listener or Listener()
+        self.reader = bench if isinstance(bench, Judging) else reader
         self.workshop = Workshop(subject)
         self.gpu, self.device, self.modelled = subject.machine.isa in GPUS, device, modelled
         self._model = launch_seconds if self.gpu else forecast
@@ -375,20 +378,23 @@ class Search:
         """Code that goes beyond scripts never runs outside the judge, which takes its time too. 1 where the judge was asked."""
         s = p.strategy
         key = "code " + hashlib.sha256(f"{s.language}\0{s.code}".encode()).hexdigest()[:16]
-        if self.gpu or s.language not in FREE_LANGUAGES:
-            taken = "none, since the judge runs code on the CPU" if self.gpu else ", ".join(FREE_LANGUAGES)
-            self._refuse(p, f"illegal: code in {s.language or 'no language'}; for this target: {taken}")
+        taken, judge = languages(self.subject.machine.isa), self.reader
+        if s.language not in taken:
+            self._refuse(p, f"illegal: code in {s.language or 'no language'}; for this target: {', '.join(taken)}")
             return 0
-        assert isinstance(self.bench, Judging)
-        judge = self.bench
+        assert judge is not None
 
         def make(keys: Sequence[str]) -> dict[str, Json]:
-            verdict = judge.verdict(s.code, s.language, measure=True)
+            verdict = judge.verdict(s.code, s.language, measure=not self.gpu)
             return {keys[0]: {"verdict": verdict.to_json(), "seconds": verdict.seconds}}
 
         verdict = Verdict.from_json(str(self.state.ask("verdict", [key], make)[key]["verdict"]))
         if not verdict.accepted:
             self._refuse(p, f"judge: {reasons(verdict)}")
+        elif self.gpu:
+            self.outcome.unranked.append(Written(s, verdict, 0.0))
+            self.listener.wrote(self.outcome)
+            self.listener.said(f"accepted code, emulated and so not ranked: {s.name}")
         elif verdict.speedup and verdict.speedup > (self.outcome.written.speedup if self.outcome.written else 0.0):
             self.outcome.written = Written(s, verdict, verdict.speedup)
             self.listener.said(f"accepted code: {verdict.speedup:.2f}x eager: {s.name}")

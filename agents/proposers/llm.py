@@ -20,7 +20,7 @@ from ..evolve.board import Board, Proposal
 from ..evolve.features import features
 from ..evolve.state import Json, State
 from ..llm import Budget, BudgetSpent, ModelRefused, NoReply, Reply, Sampling
-from ..strategy import LANGUAGES, Strategy, parse_strategies, print_strategy
+from ..strategy import Strategy, languages, parse_strategies, print_strategy
 from .proposer import Spent
 
 MOST_ANSWER = 64_000
@@ -121,7 +121,7 @@ class Llm:
         values = {
             "role": role, "task": self.task[:6000], "machine": board.machine, "want": min(want, MOST_STRATEGIES), "best": best,
             "kernels": [(r, k, features(k, board.machine).words()) for r, k in best.candidate.kernels.items()],
-            "space": sorted(board.space.items()), "bottlenecks": [b.words() for b in board.bottlenecks], "languages": LANGUAGES,
+            "space": sorted(board.space.items()), "bottlenecks": [b.words() for b in board.bottlenecks], "languages": languages(board.machine.isa),
             "ranked": [(1 / i.ratio, print_strategy(replace(i.candidate.strategy, code=""))) for i in board.ranked[:_SHOWN]],
             "refused": [(r.strategy.name, r.reason) for r in board.refused[-_SHOWN:]], "problems": self._feedback,
             "known": [print_strategy(s) for s in board.known[:3]],

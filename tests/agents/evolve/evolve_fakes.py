@@ -58,7 +58,7 @@ class FakeBench(Judging):
     def __init__(self, clock=None, seconds=1.0):
         self.clock, self.seconds, self.judged = clock, seconds, []
 
-    def verdict(self, source, language, measure, launch="", within=None):
+    def verdict(self, source, language, measure, within=None):
         if self.clock:
             self.clock.now += self.seconds if within is None else min(self.seconds, within)
         if within is not None and self.seconds > within:

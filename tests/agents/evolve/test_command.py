@@ -4,13 +4,19 @@ import io
 import json
 
 import pytest
+from evolve_fakes import Scripted
 from rich.console import Console
 from warploom.agents.evolve import command, files
 from warploom.agents.evolve.command import Request, keep, run_evolve
 from warploom.agents.evolve.files import run_files
 from warploom.agents.evolve.show import page
+from warploom.agents.evolve.state import State
 from warploom.agents.evolve.view import LiveView, table
 from warploom.agents.knowledge import base
+from warploom.agents.proposers.llm import Llm
+from warploom.evaluation.candidate import read_candidate
+from warploom.evaluation.judge import Judge, Settings
+from warploom.evaluation.task import read_task
 
 
 def failed(capsys, request):
@@ -91,3 +97,48 @@ def test_a_gpu_is_modelled_and_said_so(problem_file, tmp_path, monkeypatch):
     assert "not measured" in best["verdict"]["notes"][0] and best["modelled_over_default"] >= 1.0
     assert "__global__" in (tmp_path / "run" / "winner.cu").read_text()
     assert json.loads((tmp_path / "run" / "winner.json").read_text())["kernels"]
+
+
+ROWS_CUDA = """// warploom-launch: grid=24,1,1;block=1,1,1;shared=0
+__global__ void kernel(const float* x, float* out) {
+  const float* row = x + 70 * blockIdx.x;
+  float most = -1e30f, sum = 0;
+  for (int i = 0; i < 70; ++i) most = fmaxf(most, FACTOR * row[i]);
+  for (int i = 0; i < 70; ++i) sum += expf(FACTOR * row[i] - most);
+  for (int i = 0; i < 70; ++i) out[70 * blockIdx.x + i] = expf(FACTOR * row[i] - most) / sum;
+}"""
+ROWS_TRITON = """import torch, triton
+import triton.language as tl
+
+@triton.jit
+def rows(x, out, n: tl.constexpr, block: tl.constexpr):
+    at = tl.arange(0, block)
+    v = tl.load(x + tl.program_id(0) * n + at, mask=at < n, other=float("-inf")) * FACTOR
+    e = tl.exp(v - tl.max(v, 0))
+    tl.store(out + tl.program_id(0) * n + at, e / tl.sum(e, 0), mask=at < n)
+
+class ModelNew(torch.nn.Module):
+    def forward(self, x):
+        out = torch.empty_like(x)
+        rows[(x.shape[0],)](x, out, x.shape[1], 128)
+        return out"""
+
+
+def told(name, language, code):
+    """A strategy of free code as a model says it."""
+    return "\n".join([f"strategy {name}", "  transformation: a block a row", f"  code {language}", *(f"    | {line}" for line in code.split("\n"))])
+
+
+@pytest.mark.parametrize(("target", "language", "code", "suffix"), [("cuda", "cuda", ROWS_CUDA, ".cu"), ("triton", "python", ROWS_TRITON, ".py")])
+def test_free_code_for_a_gpu_is_judged_and_kept_beside_the_winner(problem_file, tmp_path, monkeypatch, target, language, code, suffix):
+    right, wrong = code.replace("FACTOR", "2.0" + "f" * (language == "cuda")), code.replace("FACTOR", "2.5" + "f" * (language == "cuda"))
+    model = Scripted(["\n\n".join([told("right", language, right), told("wrong", language, wrong)]), told("elsewhere", "c++", "void kernel() {}"), "no more"])
+    monkeypatch.setattr(command, "proposer", lambda name, m, state, text, *budgets: Llm(model, state, text))
+    request = Request(str(problem_file), target=target, budget="90s", evaluations=6, out=str(tmp_path / "run"))
+    code_, best = command.evolve(request)
+    assert code_ == 0 and best["unranked_code"] == 1 and best["source_file"] == f"winner{suffix}"
+    kept = tmp_path / "run" / f"code-1{suffix}"
+    assert "strategy right" in kept.read_text() and "verdict: accepted" in kept.read_text()
+    assert Judge(Settings(measure=False)).verdict(read_task(str(problem_file)), read_candidate(kept)).accepted
+    refused = {v["strategy"].split("\n")[0]: v["reason"] for _, v, _ in State(tmp_path / "run").told("refused")}
+    assert refused["strategy wrong"].startswith("judge: wrong-result") and f"for this target: {language}" in refused["strategy elsewhere"]
