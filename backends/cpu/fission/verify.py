@@ -69,6 +69,7 @@ def _compared(setting: Setting, emulated: list[np.ndarray], text: str, kernels: 
 # --- bare kernels
 
 
+_REREAD = re.compile(r"\breinterpret_cast\s*<|\(\s*(?:const\s+)?\w+\s*\*\s*\)")  # elements read as larger ones, of 16 bytes at most
 _SIZES = ((None, 1), (256, 1 << 18), (64, 1 << 18), (16, 1 << 18))
 """What whole-number scalars are (None: just below the number of threads) and how many elements an array has at least, until a kernel stays
 within its arrays: rows of vectors want sizes that vectors divide, offsets that no rule follows want room."""
@@ -112,7 +113,9 @@ def made_up(kernel: t.Function, launch: Launch, macros: dict[str, str], source: 
         parameters.append(Parameter(p.name, dtype, p.is_pointer))
         if p.is_pointer:
             found = touched.get(p.name)
-            count = max(found.high if found else 1, room, threads if found is None or found.dynamic else 1) * lanes
+            reread = _REREAD.search(source) is not None
+            count = max(found.high if found else 1, room, threads if found is None or found.dynamic or reread else 1) * lanes
+            count *= max(1, 16 // storage_dtype(dtype).itemsize) if reread else 1
             kinds.append("in" if (found and not found.writes) or p.is_const else "inout")
             values.append(_random(generator, count, dtype))
         else:
