@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,14 +117,11 @@ def check_unit(
             return clean, [], ""
     checker()
     path = build(unit, include=include, defines=defines, flags=CHECK_FLAGS, extra=CHECK_DEFINES)
-    kernel = open_kernel(path, [name for name, _ in constants])
-    for number, (_, values) in enumerate(constants):
-        kernel.set_constant(number, values)
     lines = Lines(path)
     found: dict[tuple, Finding] = {}
     results, failure = [], ""
     for order in _ORDERS:
-        arrays, report, problem = _run_once(kernel.library, arguments, order)
+        arrays, report, problem = _run_once(_afresh(path, constants), arguments, order)
         results = results or arrays
         failure = failure or problem
         for finding in _read_report(report, lines):
@@ -130,6 +129,16 @@ def check_unit(
         for finding in _unwritten(arguments, report, unit):
             found.setdefault(_identity(finding), finding)
     return results, list(found.values()), failure
+
+
+def _afresh(path: Path, constants: Sequence[tuple[str, np.ndarray]]) -> ctypes.CDLL:
+    """The library with its `__device__` variables as they are before any launch, whatever ran in this process."""
+    with tempfile.TemporaryDirectory(prefix="warploom-check-") as folder:
+        own = Path(shutil.copy(path, folder))
+        kernel = open_kernel(own, [name for name, _ in constants])
+    for number, (_, values) in enumerate(constants):
+        kernel.set_constant(number, values)
+    return kernel.library
 
 
 def _identity(f: Finding) -> tuple:

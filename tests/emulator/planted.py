@@ -208,6 +208,38 @@ pair(
   do { assumed = seen; seen = atomicCAS(word, assumed, __float_as_int(fmaxf(v, __int_as_float(assumed)))); } while (seen != assumed);""",
 )
 pair(
+    "float-max-by-cas-leaving-early",
+    """__global__ void k(float* top, const float* x) {
+  float v = x[blockIdx.x * blockDim.x + threadIdx.x];
+  int* word = (int*)top;
+  @
+}""",
+    BLOCKS4,
+    [("inout", F, 1), IN1024],
+    [("if (*top >= v) return;\n  atomicExch(word, __float_as_int(v));", "race", "both")],
+    """int seen = *word, assumed;
+  do {
+    assumed = seen;
+    if (__int_as_float(assumed) >= v) break;
+    seen = atomicCAS(word, assumed, __float_as_int(v));
+  } while (seen != assumed);""",
+)
+pair(
+    "tickets",
+    """__device__ unsigned taken = 0;
+__global__ void k(float* y, const float* x) {
+  __shared__ unsigned ticket;
+  if (threadIdx.x == 0) ticket = atomicAdd(&taken, 1u);
+  @
+  int i = ticket * blockDim.x + threadIdx.x;
+  y[i] = x[i];
+}""",
+    BLOCKS4,
+    [("out", F, 1024), IN1024],
+    [("", "race", "both")],
+    "__syncthreads();",
+)
+pair(
     "block-neighbours",
     """__global__ void k(float* y, const float* x) {
   int i = blockIdx.x * blockDim.x + threadIdx.x;

@@ -117,7 +117,7 @@ WL_ATOMIC T atomicExch(T* p, wl::Given<T> v) {
 }
 template <class T>
 WL_ATOMIC T atomicCAS(T* p, wl::Given<T> expected, wl::Given<T> wanted) {
-  WL_ATOMIC_SEEN(1);
+  WL_ATOMIC_SEEN(2);
   using Word = typename wl::Bits<sizeof(T)>::type;
   Word seen = wl::bits_as<Word>(expected);
   wl::count_retry();
