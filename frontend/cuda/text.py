@@ -203,5 +203,6 @@ def _starts(inner: t.Body) -> bool:
 
 
 def _is_seen(s: t.Stmt, cases: tuple[tuple[t.Expr | None, t.Body], ...]) -> bool:
-    bare = isinstance(s, t.Declare) and all(d.init is None for d in s.declarators)
-    return bare and not t.names(tuple(x for _, inner in cases for x in inner)).isdisjoint(d.name for d in s.declarators)
+    if not isinstance(s, t.Declare) or any(d.init is not None for d in s.declarators):
+        return False
+    return not t.names(tuple(x for _, inner in cases for x in inner)).isdisjoint(d.name for d in s.declarators)
