@@ -8,6 +8,7 @@ one block. Shared memory is static up to 48 KiB, else one dynamic array; a scrat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -45,6 +46,9 @@ STATIC_SHARED = 48 << 10
 """Bytes of shared memory that a kernel may declare; more is asked for at the launch."""
 
 FEW_THREADS, THREADS, MANY_THREADS, MOST_THREADS = 64, 256, 512, 1024
+RESIDENT, MANY_REGISTERS, MOST_REGISTERS = 512, 64, 96
+"""Threads that a multiprocessor shall hold of a kernel whose threads keep so many accumulators: its compiler is told, since a few registers more
+than 128 a thread would leave room for one block. More accumulators than the most would not fit into 128."""
 LONG_ROW = 1 << 13
 """Iterations of a nest from which a block has MANY_THREADS."""
 
@@ -236,9 +240,15 @@ class _Kernel:
         for b, (local, _) in zip(self.workspaces, list(spaces.items())):
             spaces[local] = block.fresh(spaces[local])
             args.append(f"{STORAGE[b.dtype]}* __restrict__ {spaces[local]}")
-        head = f'extern "C" __global__ void __launch_bounds__({threads}) {name}('
+        bounds = f"{threads}, {RESIDENT // threads}" if threads <= RESIDENT // 2 and MANY_REGISTERS <= self._registers() <= MOST_REGISTERS else f"{threads}"
+        head = f'extern "C" __global__ void __launch_bounds__({bounds}) {name}('
         one = f"{head}{', '.join(args)}) {{"
         return one if len(one) <= 128 else head + "\n    " + ",\n    ".join(args) + ") {"
+
+    def _registers(self) -> int:
+        """Elements of the largest array that each thread keeps in registers."""
+        held = [s.buffer for s in statements(self.launch.body) if isinstance(s, Alloc) and s.buffer.space == "local"]
+        return max((math.prod(as_int(d) or 1 for d in b.shape[b.owned :]) for b in held), default=0)
 
     def _dims(self, params: list[Buffer], spaces: dict[str, str]) -> tuple[str, ...]:
         """Dims that the kernel's text mentions."""

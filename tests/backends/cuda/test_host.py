@@ -19,6 +19,7 @@ A100 = SimpleNamespace(
 @pytest.mark.parametrize(("properties", "flops", "bandwidth"), [(H100, 67e12, 3.35e12), (A100, 19.5e12, 1.555e12)])
 def test_a_gpu_that_is_here_has_peaks(monkeypatch, properties, flops, bandwidth):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
     m = host.machine()
     assert m.flops * m.cores == pytest.approx(flops, rel=0.01) and m.bandwidth_all == pytest.approx(bandwidth, rel=0.01)
