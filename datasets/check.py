@@ -152,7 +152,7 @@ def _together(rows: Sequence[dict[str, Any]]) -> list[Fault]:
 def _static(row: dict[str, Any]) -> list[str]:
     """Launches name kernels of the source and buffers of the record; both sides have the same inputs and outputs."""
     buffers = {b["name"]: b for b in row["buffers"]}
-    kernels = set(re.findall(r"__global__[^{;]*?\b(\w+)\s*\(", re.sub(r"__launch_bounds__\(\w+\)", "", row["cuda_source"])))
+    kernels = set(re.findall(r"__global__[^{;]*?\b(\w+)\s*\(", re.sub(r"__launch_bounds__\([\w, ]+\)", "", row["cuda_source"])))
     out = []
     for x in row["cuda_launches"]:
         if x["kernel"] not in kernels:

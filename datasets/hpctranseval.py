@@ -107,7 +107,7 @@ def _once(text: str, args: list[str]) -> str:
 def split_kernels(source: str) -> tuple[str, dict[str, KernelText]]:
     """What stands before the first kernel, and the kernels by name."""
     blank = re.sub(r"//[^\n]*|/\*.*?\*/", lambda m: re.sub(r"[^\n]", " ", m[0]), source, flags=re.DOTALL)
-    found = list(_HEAD.finditer(re.sub(r"__launch_bounds__\(\w+\)", lambda m: " " * len(m[0]), blank)))
+    found = list(_HEAD.finditer(re.sub(r"__launch_bounds__\([\w, ]+\)", lambda m: " " * len(m[0]), blank)))
     starts = [blank.rfind("\n", 0, m.start()) + 1 for m in found]
     kernels = {}
     for m, start, stop in zip(found, starts, [*starts[1:], len(source)]):
