@@ -24,7 +24,7 @@ import watch
 UNWATCHED_S = 0.3
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x04000000, 0x08000000, 0x20000000, 0x40000000
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 24, 22, 38
-MS_NOSUID, MS_NODEV = 2, 4
+MS_NOSUID, MS_NODEV, MS_BIND, MS_REC = 2, 4, 4096, 16384
 FORBIDDEN = {
     "x86_64": (62, 200, 101, 310, 311, 165, 166, 155, 161, 272, 308, 321, 298, 248, 249, 250, 175, 313, 176, 169, 167, 168, 425, 323, 227, 305,
                164, 159, 304, 303, 163, 179, 135, 246, 320, 170, 171, 256, 279, 434, 438, 424, 424),
@@ -44,12 +44,24 @@ def checked(result: int, what: str) -> None:
 
 
 # ---- taking everything away ----
+def packages_below(folder: str) -> list[str]:
+    """What Python loads from there, for an environment may lie in it; of folders within each other the outer one."""
+    found = {os.path.realpath(p) for p in sys.path if os.path.isdir(p)}
+    found = {p for p in found if p.startswith(folder + "/")}
+    return sorted(p for p in found if not any(p.startswith(q + "/") for q in found))
+
+
 def contain(plan: dict) -> None:
     """In the forked candidate, process 1 of its own process namespace. Its own session, for a signal to a group reaches beyond namespaces."""
     os.setsid()
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    shown = [(path, os.open(path, os.O_PATH)) for path in packages_below("/tmp")]
     checked(libc.mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, b"size=512m"), "tmpfs")
     checked(libc.mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV, None), "proc")
+    for path, opened in shown:
+        os.makedirs(path)
+        checked(libc.mount(f"/proc/self/fd/{opened}".encode(), path.encode(), None, MS_BIND | MS_REC, None), path)
+        os.close(opened)
     os.chdir("/tmp")
     with open("/proc/self/statm") as file:
         now = int(file.read().split()[0]) * 4096
