@@ -4,8 +4,10 @@ import ctypes
 
 import numpy as np
 import pytest
-from warploom.backends.cpu.fission.load import load_library
+import torch
+from warploom.backends.cpu.fission.load import load_library, load_text
 from warploom.backends.emulator.rewrite import rewrite
+from warploom.backends.emulator.torch_extension import load_extension
 from warploom.frontend.cuda.binding import Binding, BoundLaunch, Buffer
 from warploom.transpiler import transpile_file, transpile_program
 
@@ -184,3 +186,37 @@ torch::Tensor forward(torch::Tensor x) {
     assert "TORCH_CHECK(x.is_cpu()," in made and "AT_DISPATCH_FLOATING_TYPES(x.scalar_type()," in made
     emulated = "".join(rewrite(source, swap_device=True).text.split())
     assert "TORCH_CHECK(x.is_cpu()," in emulated
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("side", ["emulator", "transpiled"])
+def test_what_is_no_symbol_is_not_written(side, tmp_path):
+    """An expression of a symbol is not one, and a copy ends with the symbol: the runtime answers so and writes nothing."""
+    source = """#include <torch/extension.h>
+__constant__ float table[4];
+__constant__ float beside[4];
+__global__ void k(float* y) { y[threadIdx.x] = threadIdx.x < 4 ? table[threadIdx.x] : beside[threadIdx.x - 4]; }
+std::vector<int64_t> codes() {
+  std::vector<int64_t> all;
+  float ones[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+  all.push_back(cudaMemcpyToSymbol(table, ones, 16));
+  all.push_back(cudaMemcpyToSymbol(table, ones, 32));
+  all.push_back(cudaMemcpyToSymbol(table + 2, ones, 8));
+  all.push_back(cudaMemcpyToSymbolAsync(table + 2, ones, 8, 0, cudaMemcpyHostToDevice));
+  all.push_back(cudaMemcpyFromSymbol(ones, table, 20));
+  all.push_back(cudaMemcpyFromSymbol(ones, table + 1, 4));
+  return all;
+}
+torch::Tensor forward(torch::Tensor x) {
+  k<<<1, 8>>>(x.data_ptr<float>());
+  return x;
+}
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) { m.def("codes", &codes); m.def("forward", &forward); }
+"""
+    if side == "emulator":
+        (tmp_path / "k.cu").write_text(source)
+        built = load_extension([tmp_path / "k.cu"])
+    else:
+        built = load_text(transpile_file(source).text)
+    assert built.codes() == [0, 1, 13, 13, 1, 13]
+    assert built.forward(torch.zeros(8)).tolist() == [1.0] * 4 + [0.0] * 4

@@ -21,6 +21,18 @@ _STATEMENTS = (
     rf"\w+\s*\(\s*{_NOTHING}\s*\)",  # a macro or function that checks the answer
     rf"(?:const\s+)?(?:at::cuda::|c10::cuda::)?(?:Optional)?CUDA\w*Guard\s+\w+\s*(?:{PARENTHESES}|\{{[^{{}}]*\}})",
 )
+_TO_SYMBOL = """template <class T, class... A> inline cudaError_t {0}(T& symbol, const void* from, size_t bytes, size_t offset = 0, A...) {{
+  if (offset + bytes > sizeof symbol) return 1;  // cudaErrorInvalidValue
+  return memcpy(reinterpret_cast<char*>(&symbol) + offset, from, bytes), 0;
+}}
+template <class T, class... A> inline cudaError_t {0}(const T&&, A&&...) {{ return 13; }}  // cudaErrorInvalidSymbol: an expression names none
+"""
+_FROM_SYMBOL = """template <class T, class... A> inline cudaError_t {0}(void* to, T& symbol, size_t bytes, size_t offset = 0, A...) {{
+  if (offset + bytes > sizeof symbol) return 1;  // cudaErrorInvalidValue
+  return memcpy(to, reinterpret_cast<const char*>(&symbol) + offset, bytes), 0;
+}}
+template <class T, class... A> inline cudaError_t {0}(void*, const T&&, A&&...) {{ return 13; }}  // cudaErrorInvalidSymbol: an expression names none
+"""
 _NO_OP = "template <class... A> inline cudaError_t {0}(A&&...) {{ return cudaSuccess; }}\n"
 
 # (name, what it needs besides, its definition)
@@ -69,8 +81,8 @@ _PIECES: tuple[tuple[str, str, str], ...] = (
     *((name, "cudaError_t", f"template <class... A> inline cudaError_t {name}(void* place, A...) {{ return free(place), 0; }}\n") for name in ("cudaFree", "cudaFreeAsync", "cudaFreeHost")),
     *((name, "cudaError_t", f"template <class... A> inline cudaError_t {name}(void* to, const void* from, size_t bytes, A...) {{ return memmove(to, from, bytes), 0; }}\n") for name in ("cudaMemcpy", "cudaMemcpyAsync")),
     *((name, "cudaError_t", f"template <class... A> inline cudaError_t {name}(void* place, int byte, size_t bytes, A...) {{ return memset(place, byte, bytes), 0; }}\n") for name in ("cudaMemset", "cudaMemsetAsync")),
-    *((name, "cudaError_t", f"template <class T, class... A> inline cudaError_t {name}(T& symbol, const void* from, size_t bytes, size_t offset = 0, A...) {{ return memcpy(reinterpret_cast<char*>(&symbol) + offset, from, bytes), 0; }}\n") for name in ("cudaMemcpyToSymbol", "cudaMemcpyToSymbolAsync")),
-    *((name, "cudaError_t", f"template <class T, class... A> inline cudaError_t {name}(void* to, const T& symbol, size_t bytes, size_t offset = 0, A...) {{ return memcpy(to, reinterpret_cast<const char*>(&symbol) + offset, bytes), 0; }}\n") for name in ("cudaMemcpyFromSymbol", "cudaMemcpyFromSymbolAsync")),
+    *((name, "cudaError_t", _TO_SYMBOL.format(name)) for name in ("cudaMemcpyToSymbol", "cudaMemcpyToSymbolAsync")),
+    *((name, "cudaError_t", _FROM_SYMBOL.format(name)) for name in ("cudaMemcpyFromSymbol", "cudaMemcpyFromSymbolAsync")),
     ("cudaGetSymbolAddress", "cudaError_t", "template <class P, class T> inline cudaError_t cudaGetSymbolAddress(P** place, T& symbol) { return *place = reinterpret_cast<P*>(&symbol), 0; }\n"),
     ("C10_CUDA_CHECK", "", "#define C10_CUDA_CHECK(call) (void)(call)\n"),
     ("AT_CUDA_CHECK", "", "#define AT_CUDA_CHECK(call) (void)(call)\n"),

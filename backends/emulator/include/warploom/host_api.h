@@ -12,6 +12,7 @@ enum cudaError_t : int {
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidConfiguration = 9,
+  cudaErrorInvalidSymbol = 13,
   cudaErrorNotSupported = 801,
   cudaErrorUnknown = 999
 };
@@ -44,6 +45,7 @@ inline const char* cudaGetErrorString(cudaError_t e) {
     case cudaErrorInvalidValue: return "invalid argument";
     case cudaErrorMemoryAllocation: return "out of memory";
     case cudaErrorInvalidConfiguration: return "invalid configuration argument";
+    case cudaErrorInvalidSymbol: return "invalid device symbol";
     case cudaErrorNotSupported: return "operation not supported";
     default: return "unknown error";
   }
@@ -111,17 +113,24 @@ inline cudaError_t cudaMemcpy2D(void* to, size_t to_pitch, const void* from, siz
 }
 template <class T, class... A>
 inline cudaError_t cudaMemcpyToSymbol(T& symbol, const void* from, size_t n, size_t offset = 0, A...) {
-  if (offset + n > sizeof symbol) return cudaErrorInvalidValue;
+  if (offset + n > sizeof symbol) return wl::last_error = cudaErrorInvalidValue, cudaErrorInvalidValue;
   return std::memcpy(reinterpret_cast<char*>(const_cast<std::remove_cv_t<T>*>(&symbol)) + offset, from, n), cudaSuccess;
 }
+template <class T, class... A>  // an expression that names no symbol, such as `table + 8`, is what the runtime does not know
+inline cudaError_t cudaMemcpyToSymbol(const T&&, A&&...) { return wl::last_error = cudaErrorInvalidSymbol, cudaErrorInvalidSymbol; }
+template <class T, class... A>
+inline cudaError_t cudaMemcpyToSymbolAsync(const T&&, A&&...) { return wl::last_error = cudaErrorInvalidSymbol, cudaErrorInvalidSymbol; }
 template <class T, class... A>
 inline cudaError_t cudaMemcpyToSymbolAsync(T& symbol, const void* from, size_t n, size_t offset = 0, A...) {
   return cudaMemcpyToSymbol(symbol, from, n, offset);
 }
 template <class T, class... A>
-inline cudaError_t cudaMemcpyFromSymbol(void* to, const T& symbol, size_t n, size_t offset = 0, A...) {
+inline cudaError_t cudaMemcpyFromSymbol(void* to, T& symbol, size_t n, size_t offset = 0, A...) {
+  if (offset + n > sizeof symbol) return wl::last_error = cudaErrorInvalidValue, cudaErrorInvalidValue;
   return std::memcpy(to, reinterpret_cast<const char*>(&symbol) + offset, n), cudaSuccess;
 }
+template <class T, class... A>
+inline cudaError_t cudaMemcpyFromSymbol(void*, const T&&, A&&...) { return wl::last_error = cudaErrorInvalidSymbol, cudaErrorInvalidSymbol; }
 template <class P, class T> inline cudaError_t cudaGetSymbolAddress(P** p, T& symbol) { return *p = reinterpret_cast<P*>(&symbol), cudaSuccess; }
 template <class K> inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* a, K) { return *a = cudaFuncAttributes{}, cudaSuccess; }
 template <class K> inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* n, K, int threads, size_t) {
